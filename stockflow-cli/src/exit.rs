@@ -80,6 +80,13 @@ impl Failure {
         self
     }
 
+    /// Adds the cause.
+    #[must_use]
+    pub(crate) fn because(mut self, cause: impl std::fmt::Display) -> Self {
+        self.causes.push(cause.to_string());
+        self
+    }
+
     /// Prints it to standard error, one line a cause.
     pub(crate) fn print(&self) {
         let mut causes = self.causes.iter();

@@ -1,0 +1,1 @@
+//! `stockflow lake maintain`

@@ -1,0 +1,85 @@
+//! `stockflow run [PIPELINE.toml]`
+
+use std::io::Write;
+use std::sync::Arc;
+
+use stockflow_core::pipeline::{Pipeline, Rebuild, RunOptions, RunReport, Shutdown};
+use stockflow_core::sink::WriteMode;
+use stockflow_core::source::Window;
+
+use crate::args::{Global, RunArgs};
+use crate::assemble::{self, Opening};
+use crate::config::PipelineConfig;
+use crate::exit::{Exit, Outcome};
+use crate::render::{self, say, stdout};
+
+/// Runs a pipeline until nothing is new, and tells what it did.
+pub(crate) async fn run(args: RunArgs, global: &Global) -> Outcome {
+    let config = assemble::config(&args.pipeline, global)?;
+    let pipeline = assemble::pipeline(&config, global, Opening::ForWriting).await?;
+    if !global.quiet {
+        announce(&args, &pipeline).await?;
+    }
+    let shutdown = Shutdown::new();
+    let signals = tokio::spawn(listen(shutdown.clone()));
+    let report = pipeline.run(options(&args, global, shutdown)).await;
+    signals.abort();
+    let report = report?;
+    tell(&config, &report, global).await?;
+    Ok(if report.is_complete() { Exit::Done } else { Exit::Partly })
+}
+
+fn options(args: &RunArgs, global: &Global, shutdown: Shutdown) -> RunOptions {
+    let window = Window { from: args.from, to: args.to, symbols: args.symbols.clone() };
+    RunOptions {
+        window: Some(window).filter(|window| *window != Window::default()),
+        rebuild: args.rebuild.then(|| Rebuild { sink: args.sink.clone() }),
+        shutdown,
+        progress: render::progress(global),
+        ..RunOptions::default()
+    }
+}
+
+/// What a person should know before it begins.
+async fn announce(args: &RunArgs, pipeline: &Pipeline) -> Outcome<()> {
+    let is_backfill = args.from.is_some() || args.to.is_some() || !args.symbols.is_empty();
+    if is_backfill || args.rebuild {
+        let what = if args.rebuild { "rebuild" } else { "backfill" };
+        say(format!("this {what} fences a runner of the same pipeline: it stops with exit code 4"));
+    }
+    if args.rebuild {
+        let description = pipeline.describe().await?;
+        for sink in description.sinks.iter().filter(|sink| sink.write_mode == WriteMode::Append && args.sink.as_ref().is_none_or(|only| *only == sink.name)) {
+            say(format!("sink `{}` only appends: rows that it holds already come again", sink.name));
+        }
+    }
+    Ok(())
+}
+
+/// The first signal lets the epoch end or abandons it whole, the second one kills.
+async fn listen(shutdown: Shutdown) {
+    if stop_signal().await.is_err() {
+        return;
+    }
+    say("stopping: the epoch is finished or abandoned whole; once more kills");
+    shutdown.request();
+    if stop_signal().await.is_ok() {
+        say("killed; the next run goes on where this one stood");
+        std::process::exit(130);
+    }
+}
+
+/// Waits for Ctrl-C or, where there are signals, for what a supervisor sends.
+async fn stop_signal() -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut terminate = signal(SignalKind::terminate())?;
+        tokio::select! {
+            outcome = tokio::signal::ctrl_c() => outcome,
+            _ = terminate.recv() => Ok(()),
+        }
+    }
+    #[cfg(not(unix))]
+    tokio::signal::ctrl_c().await
+}
