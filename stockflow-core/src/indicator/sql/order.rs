@@ -55,7 +55,7 @@ pub(super) fn check_interval(function: &str, interval: &ArrayRef) -> Result<(), 
         Some(row) => {
             let text = |row| array_value_to_string(interval, row).unwrap_or_default();
             let reason = format!(
-                "bars of the intervals `{}` and `{}` are in one partition: add `interval` to PARTITION BY or filter it",
+                "bars of the intervals `{}` and `{}` are in one partition: add \"interval\" to PARTITION BY or filter by it",
                 text(row),
                 text(row + 1)
             );

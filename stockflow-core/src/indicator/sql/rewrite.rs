@@ -53,6 +53,7 @@ fn check(
     schema: &DFSchema,
 ) -> Result<WindowFunction, IndicatorError> {
     check_window(definition, &function.params)?;
+    let name = Expr::WindowFunction(Box::new(function.clone())).schema_name().to_string();
     let n_inputs = definition.inputs.len();
     let params = &mut function.params;
     if params.args.len() < n_inputs {
@@ -64,7 +65,10 @@ fn check(
 
     let order: Vec<_> = params.order_by.iter().map(|it| it.expr.clone()).collect();
     let interval = interval_column(params, schema);
-    let stamp = Stamp::new(&definition.name, &identity(&call, params), order.len(), interval.is_some());
+    // The name as written keeps `rsi(close)` and `rsi(close, 14)` apart: were they equal now under two names, the
+    // optimizer would take them for a common subexpression and move a window function into a projection.
+    let identity = format!("{}|{name}", call.canonical());
+    let stamp = Stamp::new(&definition.name, &identity, order.len(), interval.is_some());
     params.args.extend(call.values().iter().map(value_literal));
     params.args.push(stamp.to_expr());
     params.args.extend(order);
@@ -130,19 +134,6 @@ fn value_literal(value: &Value) -> Expr {
         Value::Real(value) => ScalarValue::Float64(Some(*value)),
     };
     Expr::Literal(scalar, None)
-}
-
-/// Everything that makes this call what it is, before the optimizer renames it.
-fn identity(call: &IndicatorCall, params: &WindowFunctionParams) -> String {
-    let names = |exprs: &[Expr]| exprs.iter().map(|it| it.schema_name().to_string()).collect::<Vec<_>>().join(", ");
-    let order: Vec<_> = params.order_by.iter().map(|it| it.to_string()).collect();
-    format!(
-        "{}|{}|{}|{}",
-        call.canonical(),
-        names(&params.args),
-        names(&params.partition_by),
-        order.join(", ")
-    )
 }
 
 /// The column `interval` that belongs to the rows of this call, unless the window is partitioned by it already.

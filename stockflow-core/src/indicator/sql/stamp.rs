@@ -16,9 +16,9 @@ const MARK: &str = "stockflow:1";
 /// It travels as a literal of type LargeUtf8, which no SQL literal has, so it is told from a parameter by its type.
 /// After it come the order keys and, if `has_interval`, the column `interval`.
 ///
-/// **Key.** It is made before optimisation from the function, all parameters, the arguments, PARTITION BY and
-/// ORDER BY as they were written, because the optimizer renames expressions.
-/// Equal calls in one plan have equal keys; who keeps state adds their number in the plan.
+/// **Key.** It is made before optimisation, because the optimizer renames expressions: from the function with all
+/// its parameters, and from the call as it was written with its arguments, PARTITION BY and ORDER BY.
+/// Calls that are written alike have equal keys, wherever they stand in a plan; who keeps state adds their number.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Stamp {
     /// Stable name of the call: `rsi-1f0c9b2a77e01d34`.
