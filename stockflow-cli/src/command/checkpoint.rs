@@ -13,7 +13,7 @@ use crate::render::{self, say, stdout};
 pub(crate) async fn run(command: CheckpointCommand, global: &Global) -> Outcome {
     match command {
         CheckpointCommand::Show(args) => {
-            let pipeline = assemble::pipeline(&assemble::config(&args, global)?, global, Opening::ForReading).await?;
+            let pipeline = assemble::pipeline(&assemble::config(&args, global)?, global, Opening::Everything).await?;
             show(&pipeline.checkpoint().await?, global)
         }
         CheckpointCommand::Rewind { epoch, pipeline: args } => {
@@ -33,7 +33,7 @@ pub(crate) async fn run(command: CheckpointCommand, global: &Global) -> Outcome 
 
 async fn for_writing(args: &PipelineArgs, global: &Global) -> Outcome<stockflow_core::pipeline::Pipeline> {
     note(global, "this fences a runner of the same pipeline: it stops with exit code 4");
-    assemble::pipeline(&assemble::config(args, global)?, global, Opening::ForWriting).await
+    assemble::pipeline(&assemble::config(args, global)?, global, Opening::Everything).await
 }
 
 fn note(global: &Global, text: &str) {

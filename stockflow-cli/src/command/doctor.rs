@@ -43,7 +43,7 @@ pub(crate) async fn run(args: PipelineArgs, global: &Global) -> Outcome {
     for place in places(&config, global) {
         checks.push(reachable(&place).await);
     }
-    match assemble::pipeline(&config, global, Opening::ForReading).await {
+    match assemble::pipeline(&config, global, Opening::Everything).await {
         Ok(pipeline) => checks.extend(pipeline_checks(&pipeline).await),
         Err(failure) => checks.push(failed("pipeline", failure.causes.join(": "))),
     }

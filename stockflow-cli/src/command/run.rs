@@ -1,7 +1,7 @@
 //! `stockflow run [PIPELINE.toml]`
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
-use std::sync::Arc;
 
 use stockflow_core::pipeline::{Pipeline, Rebuild, RunOptions, RunReport, Shutdown};
 use stockflow_core::sink::WriteMode;
@@ -10,13 +10,15 @@ use stockflow_core::source::Window;
 use crate::args::{Global, RunArgs};
 use crate::assemble::{self, Opening};
 use crate::config::PipelineConfig;
-use crate::exit::{Exit, Outcome};
+use crate::ending::{self, Ending};
+use crate::exit::{Exit, Failure, Outcome};
 use crate::render::{self, say, stdout};
 
 /// Runs a pipeline until nothing is new, and tells what it did.
 pub(crate) async fn run(args: RunArgs, global: &Global) -> Outcome {
     let config = assemble::config(&args.pipeline, global)?;
-    let pipeline = assemble::pipeline(&config, global, Opening::ForWriting).await?;
+    assemble::check_input(&args.pipeline)?;
+    let pipeline = assemble::pipeline(&config, global, Opening::Everything).await?;
     if !global.quiet {
         announce(&args, &pipeline).await?;
     }
@@ -25,8 +27,9 @@ pub(crate) async fn run(args: RunArgs, global: &Global) -> Outcome {
     let report = pipeline.run(options(&args, global, shutdown)).await;
     signals.abort();
     let report = report?;
-    tell(&config, &report, global).await?;
-    Ok(if report.is_complete() { Exit::Done } else { Exit::Partly })
+    let exit = if report.is_complete() { Exit::Done } else { Exit::Partly };
+    tell(&config, &report, exit, global).await?;
+    Ok(exit)
 }
 
 fn options(args: &RunArgs, global: &Global, shutdown: Shutdown) -> RunOptions {
@@ -82,4 +85,45 @@ async fn stop_signal() -> std::io::Result<()> {
     }
     #[cfg(not(unix))]
     tokio::signal::ctrl_c().await
+}
+
+/// Prints the report and what the run left behind.
+async fn tell(config: &PipelineConfig, report: &RunReport, exit: Exit, global: &Global) -> Outcome<()> {
+    let ending = if report.up_to_date { Ending::default() } else { ending::look_back(config).await? };
+    if global.json {
+        return render::json(&as_json(config, report, &ending, exit, global)?);
+    }
+    // Where rows go to standard output, the report keeps out of their way.
+    let mut out: Box<dyn Write> = if config.prints_rows() { Box::new(std::io::stderr()) } else { Box::new(stdout()) };
+    writeln!(out, "pipeline {}", report.pipeline)?;
+    render::report(&mut out, report)?;
+    if report.up_to_date {
+        writeln!(out, "everything lies where it was: {}", ending::places(config, global).into_iter().map(|(_, place)| place).collect::<Vec<_>>().join(", "))?;
+    } else {
+        ending::print(&mut out, &ending, config, global)?;
+    }
+    out.flush()?;
+    Ok(())
+}
+
+fn as_json(config: &PipelineConfig, report: &RunReport, ending: &Ending, exit: Exit, global: &Global) -> Outcome<serde_json::Value> {
+    let mut value = serde_json::to_value(report).map_err(|error| Failure::failed(error.to_string()))?;
+    let left_out: Vec<_> = report.left_out().collect();
+    let refused = report.epochs.iter().flat_map(|epoch| &epoch.first_dead_letters).filter_map(|letter| letter.symbol.clone());
+    let failed: BTreeSet<String> = left_out.iter().map(|part| part.partition.clone()).chain(refused).collect();
+    let places: BTreeMap<String, String> = ending::places(config, global).into_iter().collect();
+    let more = serde_json::json!({
+        "complete": report.is_complete(),
+        "dead_letters": report.dead_letters(),
+        "left_out": left_out,
+        "failed_symbols": failed,
+        "basis": config.basis(),
+        "places": places,
+        "charts": ending.charts,
+        "exit_code": exit.code(),
+    });
+    if let (Some(value), serde_json::Value::Object(more)) = (value.as_object_mut(), more) {
+        value.extend(more);
+    }
+    Ok(value)
 }

@@ -17,7 +17,7 @@ const SHOWN: usize = 20;
 /// Prints the last epoch, how long ago it was, and what the next run would read. Claims nothing, disturbs no runner.
 pub(crate) async fn run(args: PipelineArgs, global: &Global) -> Outcome {
     let config = assemble::config(&args, global)?;
-    let status = assemble::pipeline(&config, global, Opening::ForReading).await?.status().await?;
+    let status = assemble::pipeline(&config, global, Opening::Everything).await?.status().await?;
     if global.json {
         let mut value = serde_json::to_value(&status).unwrap_or_default();
         value["lag_seconds"] = status.committed.map(|at| (Utc::now() - at).num_seconds()).into();

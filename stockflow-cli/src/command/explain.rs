@@ -1,0 +1,1 @@
+//! `stockflow explain [PIPELINE.toml]`
