@@ -10,6 +10,8 @@ mod chart;
 mod command;
 mod config;
 mod connectors;
+mod draw;
+mod ending;
 mod exit;
 mod log;
 mod render;

@@ -4,12 +4,13 @@
 //! `problem` collects everything that is wrong.
 
 mod interpolate;
+mod pipeline;
 mod problem;
 mod secret;
 mod section;
 mod tree;
 
-pub(crate) use interpolate::{Env, Variable};
-pub(crate) use problem::{ConfigError, Problems, nearest};
-pub(crate) use secret::{Secret, SecretRef};
+pub(crate) use pipeline::{NamedSink, ObjectStoreConfig, PipelineConfig};
+pub(crate) use problem::{ConfigError, nearest};
+pub(crate) use secret::SecretRef;
 pub(crate) use section::Section;
