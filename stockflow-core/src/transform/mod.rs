@@ -2,6 +2,7 @@
 
 pub mod interval;
 
+mod clean;
 mod expr;
 mod normalize;
 mod rows;
@@ -18,6 +19,7 @@ use async_trait::async_trait;
 use datafusion::prelude::DataFrame;
 
 pub use normalize::{Normalize, SymbolFrom};
+pub use clean::{Action, Clean, Rule};
 pub use interval::{Interval, IntervalUnit};
 pub use rows::{note_frame, reject_frame, reject_frame_with};
 pub use scope::scope_of;

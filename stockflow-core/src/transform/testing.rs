@@ -87,7 +87,7 @@ pub(crate) async fn table(frame: &DataFrame, columns: &[&str]) -> Vec<String> {
     let batches = sorted.collect().await.unwrap();
     let text = pretty_format_batches(&batches).unwrap().to_string();
     let lines = text.lines().filter(|it| it.starts_with('|')).skip(1);
-    lines.map(|it| it.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>().join(" ")).collect()
+    lines.map(|it| it.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>().join(" ").trim().to_string()).collect()
 }
 
 /// All rejects: symbol and reason.

@@ -176,8 +176,9 @@ impl Reader {
 
     /// `20240102`, or seconds, milli-, micro- or nanoseconds since 1970, told apart by their size.
     fn whole_number(&self, value: i64) -> Option<Stamp> {
-        if let Some(date) = compact_date(value) {
-            return self.day(date);
+        // Eight digits are a date or nothing, so seconds count from March 1973 (and before 1970, below zero).
+        if (10_000_000..100_000_000).contains(&value) {
+            return self.day(compact_date(value)?);
         }
         let ts = match value.unsigned_abs() {
             // The first year of the epoch: rather a count or a nonsense than a time.
