@@ -18,6 +18,10 @@ pub mod sink;
 pub mod history;
 pub mod indicator;
 pub mod context;
+pub mod functions;
+pub mod retry;
+pub mod telemetry;
+pub mod store;
 pub mod pipeline;
 
 pub use error::{Error, ErrorClass, Origin, Result};

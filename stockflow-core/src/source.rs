@@ -1,6 +1,6 @@
 //! Where rows come from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -63,6 +63,9 @@ pub struct EpochLimit {
     pub everything: bool,
     /// Bars outside of this window are not wanted; a source may leave them out, the engine does in any case.
     pub window: Option<Window>,
+    /// Partitions that this run has tried already and could not read.
+    #[serde(default)]
+    pub skip: BTreeSet<String>,
 }
 
 /// Which bars a backfill is about.
@@ -86,6 +89,9 @@ pub struct EpochPlan {
     pub upto: Checkpoint,
     /// Whatever the source needs to read exactly this again: plain data, stored in the intent.
     pub pins: serde_json::Value,
+    /// About how many rows that is, if the source can tell: for progress bars only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u64>,
     /// The window of a backfill.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<Window>,

@@ -22,6 +22,11 @@ pub trait Transform: Debug + Send + Sync {
     /// Also called at build time over empty relations, to learn the types: it must not read rows to decide on columns.
     async fn apply(&self, inputs: &Relations, epoch: &EpochContext) -> Result<Outputs>;
 
+    /// Names of the relations or reference tables that it reads beside its input.
+    fn reads(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Which other rows a row of the output depends on.
     fn scope(&self) -> Scope;
 
