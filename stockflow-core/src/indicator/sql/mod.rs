@@ -21,7 +21,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
-use datafusion::error::Result;
+use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::FunctionRegistry;
 use datafusion::logical_expr::WindowUDF;
 use datafusion::physical_expr::window::{StandardWindowExpr, WindowExpr};
@@ -78,6 +78,17 @@ pub fn call_of_window(expr: &dyn WindowExpr) -> Result<Option<(IndicatorCall, Op
     let Some(function) = function else { return Ok(None) };
     let ours = function.fun().inner().downcast_ref::<IndicatorUdwf>();
     ours.map(|it| it.call_of(function.args())).transpose()
+}
+
+/// What to say beside DataFusion's message where an indicator was called without a window.
+///
+/// DataFusion looks for a scalar function then, finds none, and proposes another name.
+pub fn hint(error: &DataFusionError) -> Option<String> {
+    let message = error.to_string();
+    let name = message.split_once("Invalid function '")?.1.split_once('\'')?.0;
+    let definition = catalogue().get(name).ok()?;
+    let call = super::sample::sample_call(definition);
+    Some(format!("`{name}` needs a window: {call} OVER (PARTITION BY symbol ORDER BY ts)"))
 }
 
 /// Registers every function and the rewrite that checks their windows; doing it again changes nothing.

@@ -140,10 +140,13 @@ async fn a_prepared_parameter_is_a_literal_when_it_counts() {
 }
 
 #[tokio::test]
-async fn a_call_without_a_window_is_refused() {
-    let error = super::query_error(&session(bars()), "SELECT rsi(close) FROM bars").await;
-    println!("{error}");
-    assert!(error.contains("rsi"));
+async fn a_call_without_a_window_is_refused_and_there_is_a_hint() {
+    let session = session(bars());
+    let error = session.sql("SELECT rsi(close) FROM bars").await.unwrap_err();
+    let hint = crate::indicator::sql::hint(&error).unwrap();
+    assert_eq!(hint, "`rsi` needs a window: rsi(close) OVER (PARTITION BY symbol ORDER BY ts)");
+    let error = session.sql("SELECT nonsense(close) FROM bars").await.unwrap_err();
+    assert_eq!(crate::indicator::sql::hint(&error), None);
 }
 
 #[tokio::test]
