@@ -51,6 +51,20 @@ pub fn describe(definition: &Definition) -> String {
     text
 }
 
+/// Everything about one function, for machines: the definition and what follows from it.
+///
+/// # Errors
+///
+/// None that any definition of the catalogue gives; a definition with a NaN in it has no JSON.
+pub fn json(definition: &Definition) -> Result<serde_json::Value, serde_json::Error> {
+    let mut value = serde_json::to_value(definition)?;
+    value["signature"] = definition.signature().into();
+    value["lookback"] = definition.default_lookback().into();
+    value["columns"] = definition.default_columns().into();
+    value["example"] = definition.sql_example().into();
+    Ok(value)
+}
+
 fn row(definition: &Definition) -> String {
     let parameters: Vec<_> =
         definition.parameters.iter().map(|it| format!("<br>`{}` {}", it.name, domain(it))).collect();

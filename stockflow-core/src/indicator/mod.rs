@@ -1,12 +1,12 @@
 //! Indicators: what there is, how it is called, and how it is computed.
 //!
-//! One definition in the [`catalogue`] gives the window function in SQL, the form in a config file, the Rust builder
+//! One definition in the [`catalogue()`] gives the window function in SQL, the form in a config file, the Rust builder
 //! ([`expr_fn`]), the output of `stockflow indicators` and the page `docs/indicators.md`.
 //! The catalogue is generated from TA-Lib's own registry, so nothing is picked by hand.
 //!
 //! How the pieces fit:
 //!
-//! * [`definition`]: what a function is; [`catalogue`]: all of them by name;
+//! * [`definition`]: what a function is; [`catalogue`](mod@catalogue): all of them by name;
 //! * [`call`]: a function with checked parameters ([`IndicatorCall`]) and the text form `rsi(14)` ([`IndicatorSpec`]);
 //! * [`kernel`]: evaluation over one symbol's rows with the rules for NULL;
 //! * [`sql`]: the window functions, the checks on their windows, and expressions for the DataFrame API.

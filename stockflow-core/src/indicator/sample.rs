@@ -29,13 +29,30 @@ pub fn sample_calls() -> Vec<SampleCall> {
     catalogue().iter().map(sample).collect()
 }
 
-/// One SELECT over all of [`sample_calls`], with the key columns before them.
+/// One SELECT over all of [`sample_calls`], with the key columns before them; several outputs stay one struct.
 ///
 /// `keys` are the columns to keep, `relation` is the table, `window` is what stands within `OVER (…)`.
 pub fn sample_select(keys: &[&str], relation: &str, window: &str) -> String {
+    let column = |it: &SampleCall| vec![format!("{} OVER w AS \"{}\"", it.sql, it.column)];
+    select(keys, relation, window, column)
+}
+
+/// The same with one plain column for every output (`macd`, `macd_signal`, …), as sinks want them.
+pub fn sample_select_flat(keys: &[&str], relation: &str, window: &str) -> String {
+    let columns = |it: &SampleCall| match it.definition.outputs.as_slice() {
+        [_] => vec![format!("{} OVER w AS \"{}\"", it.sql, it.column)],
+        many => many
+            .iter()
+            .map(|output| format!("({} OVER w)['{1}'] AS \"{2}_{1}\"", it.sql, output.name, it.column))
+            .collect(),
+    };
+    select(keys, relation, window, columns)
+}
+
+fn select(keys: &[&str], relation: &str, window: &str, columns: impl Fn(&SampleCall) -> Vec<String>) -> String {
     let calls = sample_calls();
-    let columns = calls.iter().map(|it| format!("{} OVER w AS \"{}\"", it.sql, it.column));
-    let columns: Vec<_> = keys.iter().map(|it| (*it).to_string()).chain(columns).collect();
+    let keys = keys.iter().map(|it| (*it).to_string());
+    let columns: Vec<_> = keys.chain(calls.iter().flat_map(columns)).collect();
     format!("SELECT {} FROM {relation} WINDOW w AS ({window})", columns.join(", "))
 }
 

@@ -16,15 +16,16 @@
 //! A call without a stamp was planned without the rewrite, so nobody has checked its window; it is refused.
 //!
 //! What is not here: an operator of ours. DataFusion's own `WindowAggExec` runs the functions, which is right and
-//! holds its whole input in memory. The operator to come finds its calls by [`Stamp`] and reads
-//! [`IndicatorUdwf::call_of`].
+//! holds its whole input in memory. The operator to come finds its calls with [`call_of_window`].
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
-use datafusion::error::Result;
+use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::FunctionRegistry;
 use datafusion::logical_expr::WindowUDF;
+use datafusion::physical_expr::window::{StandardWindowExpr, WindowExpr};
+use datafusion::physical_plan::windows::WindowUDFExpr;
 
 mod evaluator;
 pub mod expr_fn;
@@ -37,6 +38,7 @@ pub use rewrite::IndicatorRewrite;
 pub use stamp::Stamp;
 pub use udwf::IndicatorUdwf;
 
+use super::call::IndicatorCall;
 use super::catalogue::catalogue;
 use super::definition::Definition;
 
@@ -60,6 +62,33 @@ pub fn udwfs() -> impl Iterator<Item = &'static Arc<WindowUDF>> {
 /// What the function is, if it is one of ours.
 pub fn definition_of(udwf: &WindowUDF) -> Option<&'static Definition> {
     udwf.inner().downcast_ref::<IndicatorUdwf>().map(IndicatorUdwf::definition)
+}
+
+/// The call and the stamp of a physical window expression, if it is one of ours.
+///
+/// The seam for an operator that runs all indicators of one window together and keeps their state under the stamp's
+/// key.
+///
+/// # Errors
+///
+/// A plan error if the expression's parameters are damaged.
+pub fn call_of_window(expr: &dyn WindowExpr) -> Result<Option<(IndicatorCall, Option<Stamp>)>> {
+    let standard = expr.as_any().downcast_ref::<StandardWindowExpr>();
+    let function = standard.and_then(|it| it.get_standard_func_expr().as_any().downcast_ref::<WindowUDFExpr>());
+    let Some(function) = function else { return Ok(None) };
+    let ours = function.fun().inner().downcast_ref::<IndicatorUdwf>();
+    ours.map(|it| it.call_of(function.args())).transpose()
+}
+
+/// What to say beside DataFusion's message where an indicator was called without a window.
+///
+/// DataFusion looks for a scalar function then, finds none, and proposes another name.
+pub fn hint(error: &DataFusionError) -> Option<String> {
+    let message = error.to_string();
+    let name = message.split_once("Invalid function '")?.1.split_once('\'')?.0;
+    let definition = catalogue().get(name).ok()?;
+    let call = super::sample::sample_call(definition);
+    Some(format!("`{name}` needs a window: {call} OVER (PARTITION BY symbol ORDER BY ts)"))
 }
 
 /// Registers every function and the rewrite that checks their windows; doing it again changes nothing.

@@ -108,7 +108,9 @@ impl IndicatorUdwf {
 }
 
 impl WindowUDFImpl for IndicatorUdwf {
+    #[allow(clippy::misnamed_getters)]
     fn name(&self) -> &str {
+        // SQL has names of its own, so this is not always the catalogue’s.
         &self.definition.sql_name
     }
 

@@ -24,3 +24,14 @@ fn the_page_names_every_function() {
         assert!(docs::describe(definition).contains(&definition.sql_example()), "{}", definition.name);
     }
 }
+
+#[test]
+fn json_says_what_follows_from_the_definition() {
+    let json = docs::json(catalogue().get("macd").unwrap()).unwrap();
+    assert_eq!(json["lookback"], 33);
+    assert_eq!(json["columns"], serde_json::json!(["macd", "macd_signal", "macd_hist"]));
+    assert_eq!(json["parameters"][0]["domain"]["integer"]["default"], 12);
+    assert_eq!(json["outputs"][1]["name"], "signal");
+    assert_eq!(json["state"]["kind"], "history");
+    assert_eq!(json["inputs"][0]["column"], "close");
+}

@@ -171,6 +171,37 @@ fn assert_same_extreme(what: &str, ours: &[Option<f64>], theirs: &[Option<f64>],
     }
 }
 
+/// The calls that the golden values were made with are the catalogue's default calls.
+fn check_manifest(path: &Path) {
+    let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let manifest: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let calls = manifest["calls"].as_array().unwrap();
+    assert_eq!(calls.len(), N_GOLDEN);
+    for call in calls {
+        let definition = catalogue().get(call["key"].as_str().unwrap()).unwrap();
+        let name = &definition.name;
+        let texts = |key: &str| -> Vec<&str> { call[key].as_array().unwrap().iter().map(|it| it.as_str().unwrap()).collect() };
+        let inputs: Vec<_> = definition.inputs.iter().map(|it| it.usual_column()).collect();
+        assert_eq!(inputs, texts("inputs"), "{name}");
+        assert_eq!(definition.outputs.iter().map(|it| it.native.as_str()).collect::<Vec<_>>(), texts("outputs"), "{name}");
+        assert_eq!(definition.group, call["group"], "{name}");
+        let parameters = call["parameters"].as_object().unwrap();
+        assert_eq!(parameters.len(), definition.parameters.len(), "{name}");
+        if name == "percentile" {
+            assert_eq!(parameters["timeperiod"], 30);
+            continue;
+        }
+        assert_eq!(call["lookback"], definition.default_lookback(), "{name}");
+        for parameter in &definition.parameters {
+            let default = match parameter.default_value() {
+                crate::indicator::Value::Integer(value) => f64::from(value),
+                crate::indicator::Value::Real(value) => value,
+            };
+            assert_eq!(parameters[&parameter.name].as_f64(), Some(default), "{name}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn golden_rows_of_this_repository() {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("testdata/golden");
@@ -184,6 +215,7 @@ async fn golden_rows_of_all_series() {
         return;
     };
     let folder = PathBuf::from(shared).join("data/golden");
+    check_manifest(&folder.join("manifest.json"));
     let names = ["bokeh_AAPL", "bokeh_FB", "sp500_MSFT", "sp500_XOM"];
     compare(&names.map(|it| folder.join(format!("{it}.parquet")))).await;
 }

@@ -10,8 +10,8 @@ use datafusion::prelude::{SessionConfig, col};
 
 use super::data::{table, wave};
 use super::{assert_close, numbers, outputs, query, session, session_with};
-use crate::indicator::sample::sample_select;
-use crate::indicator::sql::expr_fn;
+use crate::indicator::sample::{sample_select, sample_select_flat};
+use crate::indicator::sql::{call_of_window, expr_fn};
 use crate::indicator::{IndicatorSpec, catalogue, parse_list};
 
 const OVER: &str = "OVER (PARTITION BY symbol ORDER BY ts)";
@@ -130,6 +130,26 @@ async fn subqueries_views_qualify_and_other_window_functions() {
 }
 
 #[tokio::test]
+async fn a_prepared_parameter_is_a_literal_when_it_counts() {
+    let session = session(bars());
+    let prepare = format!("PREPARE p(BIGINT) AS SELECT rsi(close, $1) {OVER} AS r FROM bars ORDER BY symbol, ts");
+    session.sql(&prepare).await.unwrap().collect().await.unwrap();
+    let prepared = query(&session, "EXECUTE p(9)").await;
+    let plain = query(&session, &format!("SELECT rsi(close, 9) {OVER} AS r FROM bars ORDER BY symbol, ts")).await;
+    assert_close("rsi", &numbers(prepared.column(0)), &numbers(plain.column(0)));
+}
+
+#[tokio::test]
+async fn a_call_without_a_window_is_refused_and_there_is_a_hint() {
+    let session = session(bars());
+    let error = session.sql("SELECT rsi(close) FROM bars").await.unwrap_err();
+    let hint = crate::indicator::sql::hint(&error).unwrap();
+    assert_eq!(hint, "`rsi` needs a window: rsi(close) OVER (PARTITION BY symbol ORDER BY ts)");
+    let error = session.sql("SELECT nonsense(close) FROM bars").await.unwrap_err();
+    assert_eq!(crate::indicator::sql::hint(&error), None);
+}
+
+#[tokio::test]
 async fn functions_are_shown() {
     let config = SessionConfig::new().with_information_schema(true);
     let session = session_with(config, vec![vec![bars()]]);
@@ -216,6 +236,50 @@ async fn expressions_equal_sql_and_columns_are_named() {
     for (index, name) in names.iter().enumerate() {
         assert_close(name, &numbers(ours.column(index + 2)), &numbers(theirs.column(index)));
     }
+}
+
+#[tokio::test]
+async fn flat_samples_are_the_fields_of_the_structs() {
+    let session = session(bars());
+    let window = "PARTITION BY symbol ORDER BY ts";
+    let flat = query(&session, &format!("{} ORDER BY symbol, ts", sample_select_flat(&["ts"], "bars", window).replace("SELECT ts", "SELECT symbol, ts"))).await;
+    let whole = query(&session, &format!("{} ORDER BY symbol, ts", sample_select(&["symbol", "ts"], "bars", window))).await;
+    let fields: Vec<_> = whole.columns()[2..].iter().flat_map(outputs).collect();
+    assert_eq!(fields.len(), flat.num_columns() - 2);
+    for (flat, field) in flat.columns()[2..].iter().zip(&fields) {
+        assert_close("flat", &numbers(flat), &numbers(field));
+    }
+}
+
+/// Keys of all calls in the physical plan, in its order.
+async fn keys(sql: &str) -> Vec<String> {
+    let plan = session(bars()).sql(sql).await.unwrap().create_physical_plan().await.unwrap();
+    let mut keys = Vec::new();
+    let mut rest = vec![plan];
+    while let Some(node) = rest.pop() {
+        if let Some(window) = node.downcast_ref::<datafusion::physical_plan::windows::WindowAggExec>() {
+            for expr in window.window_expr() {
+                let (call, stamp) = call_of_window(expr.as_ref()).unwrap().unwrap();
+                let stamp = stamp.unwrap();
+                assert!(stamp.key.starts_with(&call.definition().name), "{}", stamp.key);
+                assert!(stamp.n_order >= 1 && stamp.has_interval);
+                keys.push(stamp.key);
+            }
+        }
+        rest.extend(node.children().into_iter().cloned());
+    }
+    keys
+}
+
+#[tokio::test]
+async fn keys_are_stable_and_tell_calls_apart() {
+    let one = keys(&format!("SELECT rsi(close) {OVER} AS a FROM bars")).await;
+    assert_eq!(one.len(), 1);
+    let same = format!("SELECT s, a + 1 FROM (SELECT symbol AS s, rsi(close) {OVER} AS a, open FROM bars) WHERE s > 'A' ORDER BY a");
+    assert_eq!(keys(&same).await, one);
+    let other = keys(&format!("SELECT rsi(close, 9) {OVER}, rsi(open) {OVER}, rsi(close) OVER (ORDER BY symbol, ts) AS x FROM bars")).await;
+    assert_eq!(other.len(), 3);
+    assert_eq!(other.iter().chain(&one).collect::<std::collections::HashSet<_>>().len(), 4);
 }
 
 #[test]
