@@ -1,1 +1,4 @@
 //! stub
+
+#[cfg(feature = "delta")]
+pub mod delta;
