@@ -10,5 +10,7 @@
 //! Files live on the local disk or in any object store: see [`location`] for the URLs (feature `s3` for `s3://`).
 
 pub mod console;
+#[cfg(feature = "delta")]
+pub mod delta;
 pub mod file;
 pub mod location;
