@@ -87,10 +87,10 @@ pub(crate) async fn pipeline(config: &PipelineConfig, global: &Global, opening: 
         builder = builder.step(step.step.build(&step.name, step.input.as_deref()));
     }
     for sink in &config.sinks {
-        builder = builder.sink(sink.build(config.relation_of(sink))?);
+        builder = builder.sink(sink.build(config.relation_of(sink), global.json)?);
     }
     if let Some(sink) = &config.dead_letters {
-        builder = sink.add_dead_letters(builder)?;
+        builder = sink.add_dead_letters(builder, global.json)?;
     }
     if let Some(relation) = config.history.as_deref().filter(|_| config.mode == Mode::Incremental) {
         builder = builder.history(relation, config.history_table(relation)?);

@@ -11,6 +11,8 @@ use datafusion::datasource::TableProvider;
 use datafusion::functions_aggregate::expr_fn::max;
 use datafusion::prelude::{JoinType, SessionContext, col};
 
+use stockflow_core::schema::Basis;
+
 use crate::args::Global;
 use crate::config::PipelineConfig;
 use crate::draw::{self, Request};
@@ -103,8 +105,8 @@ async fn charts(session: &SessionContext, bars: Arc<dyn TableProvider>, config: 
 
 /// Prints it for people.
 pub(crate) fn print(mut out: impl Write, ending: &Ending, config: &PipelineConfig, global: &Global) -> Outcome<()> {
-    if let Some(basis) = config.basis_text() {
-        writeln!(out, "\n{basis}")?;
+    if let Some(basis) = config.basis() {
+        writeln!(out, "\nprice basis: {}", meaning(basis))?;
     }
     if let Some(quality) = &ending.quality {
         writeln!(out, "\nquality report")?;
@@ -122,6 +124,15 @@ pub(crate) fn print(mut out: impl Write, ending: &Ending, config: &PipelineConfi
         writeln!(out, "  {:<14} {}", "chart", path.display())?;
     }
     Ok(())
+}
+
+/// What has been done to the prices that indicators see.
+fn meaning(basis: Basis) -> &'static str {
+    match basis {
+        Basis::Raw => "raw: prices as they were traded",
+        Basis::Split => "split: indicators see prices adjusted for splits; the bars are kept as they came",
+        Basis::Total => "total: indicators see prices adjusted for splits and dividends; the bars are kept as they came (raw)",
+    }
 }
 
 /// Name and place of all that the pipeline writes.

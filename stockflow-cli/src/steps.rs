@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use stockflow_core::pipeline::Step;
 use stockflow_core::schema::Basis;
-use stockflow_core::transform::{DateOrder, Interval, Normalize, SymbolFrom, Transform};
+use stockflow_core::transform::{Action, Adjust, Clean, DateOrder, Interval, Normalize, Rule, SymbolFrom, Transform};
 
 use crate::config::Section;
 
@@ -12,36 +12,50 @@ use crate::config::Section;
 #[derive(Debug, Clone)]
 pub(crate) enum StepConfig {
     Normalize(Normalize),
+    Clean(Clean),
+    Adjust(Adjust),
 }
+
+/// Reads the fields of one kind of transform.
+type Read = fn(&Section<'_>) -> StepConfig;
+
+const KINDS: [(&str, Read); 3] = [("normalize", normalize), ("clean", clean), ("adjust", adjust)];
 
 impl StepConfig {
     /// Reads the rest of a `[[transform]]` table, whose name and input have been read.
     pub(crate) fn read(section: Section<'_>) -> Self {
-        let kinds: [(&str, fn(&Section<'_>) -> StepConfig); 1] = [("normalize", normalize)];
-        if !section.has("type") {
-            section.problem("type", "is missing");
-        }
-        let Some(read) = section.choice("type", &kinds) else { return Self::Normalize(Normalize::new()) };
-        let step = read(&section);
+        let step = section.kind(&KINDS).map_or_else(|| Self::Clean(Clean::new()), |read| read(&section));
         section.finish();
         step
     }
 
     /// The transform itself.
     pub(crate) fn transform(&self) -> Arc<dyn Transform> {
-        match self {
-            Self::Normalize(transform) => Arc::new(transform.clone()),
+        match self.clone() {
+            Self::Normalize(it) => Arc::new(it),
+            Self::Clean(it) => Arc::new(it),
+            Self::Adjust(it) => Arc::new(it),
         }
     }
 
     /// The step of a pipeline.
     pub(crate) fn build(&self, name: &str, input: Option<&str>) -> Step {
-        let step = match self {
-            Self::Normalize(transform) => Step::new(name, transform.clone()),
+        let step = match self.clone() {
+            Self::Normalize(it) => Step::new(name, it),
+            Self::Clean(it) => Step::new(name, it),
+            Self::Adjust(it) => Step::new(name, it),
         };
         match input {
             Some(input) => step.input(input),
             None => step,
+        }
+    }
+
+    /// The basis that the step puts prices onto.
+    pub(crate) fn basis(&self) -> Option<Basis> {
+        match self {
+            Self::Adjust(adjust) => Some(adjust.target()),
+            _ => None,
         }
     }
 }
@@ -51,18 +65,18 @@ fn normalize(section: &Section<'_>) -> StepConfig {
     for (ours, foreign) in section.pairs("columns").unwrap_or_default() {
         step = step.with_column(ours, foreign);
     }
-    let symbol = [("auto", SymbolFrom::Auto), ("file-name", SymbolFrom::FileName)];
-    match (section.choice("symbol", &symbol), section.text("symbol_column"), section.text("symbol_is")) {
+    let symbol = section.choice("symbol", &[("auto", SymbolFrom::Auto), ("file-name", SymbolFrom::FileName)]);
+    match (symbol, section.text("symbol_column"), section.text("symbol_is")) {
+        (None, None, None) => {}
         (Some(symbol), None, None) => step = step.with_symbol(symbol),
         (None, Some(column), None) => step = step.with_symbol(SymbolFrom::Column(column)),
         (None, None, Some(given)) => step = step.with_symbol(SymbolFrom::Given(given)),
-        (None, None, None) => {}
         _ => section.problem("symbol", "is one of `symbol`, `symbol_column` and `symbol_is`, not several"),
     }
     if let Some(interval) = section.parsed::<Interval>("interval") {
         step = step.with_interval(interval);
     }
-    if let Some(basis) = section.parsed::<Basis>("basis") {
+    if let Some(basis) = basis(section, "basis") {
         step = step.with_basis(basis);
     }
     if let Some(provider) = section.text("provider") {
@@ -84,4 +98,41 @@ fn normalize(section: &Section<'_>) -> StepConfig {
         step = step.with_timezone(zone);
     }
     StepConfig::Normalize(step)
+}
+
+fn basis(section: &Section<'_>, key: &'static str) -> Option<Basis> {
+    section.choice(key, &[("raw", Basis::Raw), ("split", Basis::Split), ("total", Basis::Total)])
+}
+
+fn clean(section: &Section<'_>) -> StepConfig {
+    let mut step = Clean::new();
+    if let Some(rules) = section.section("rules") {
+        let actions = [("drop", Action::Drop), ("dead-letter", Action::DeadLetter), ("fail", Action::Fail), ("off", Action::Off)];
+        for rule in Rule::ALL {
+            if let Some(action) = rules.choice(rule.as_str(), &actions) {
+                step = step.with_rule(rule, action);
+            }
+        }
+        rules.finish();
+    }
+    if let Some(tolerance) = section.number("tolerance") {
+        step = step.with_tolerance(tolerance);
+    }
+    if let Some(price) = section.number("largest_price") {
+        step = step.with_largest_price(price);
+    }
+    if let Some(required) = section.flag("volume_required") {
+        step = step.with_volume_required(required);
+    }
+    for symbol in section.texts("symbols_without_volume").unwrap_or_default() {
+        step = step.with_symbol_without_volume(symbol);
+    }
+    StepConfig::Clean(step)
+}
+
+fn adjust(section: &Section<'_>) -> StepConfig {
+    let to = basis(section, "to").unwrap_or(Basis::Total);
+    let by = section.choice("by", &[("ratio", false), ("actions", true)]).unwrap_or(false);
+    let actions = section.text("actions");
+    StepConfig::Adjust(if by { Adjust::by_actions(to, actions.unwrap_or_else(|| "actions".into())) } else { Adjust::by_ratio().with_target(to) })
 }

@@ -17,7 +17,7 @@ use crate::tables;
 /// Runs a query over the lake's tables or over files, and writes the rows while they come.
 pub(crate) async fn run(args: SqlArgs, global: &Global) -> Outcome {
     let query = query(&args.query)?;
-    let session = tables::session();
+    let session = tables::session()?;
     if args.files.is_empty() {
         tables::register_lake(&session, &global.data_dir).await?;
     }

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
+use stockflow_core::history::History;
 use stockflow_core::pipeline::{Guarantee, LatePolicy, Mode};
+use stockflow_core::schema::Basis;
 
 use super::interpolate::{Env, Variable, interpolate};
 use super::problem::{ConfigError, Problems};
@@ -11,6 +14,7 @@ use super::secret::SecretRef;
 use super::section::Section;
 use super::tree;
 use crate::connectors::{SinkConfig, SourceConfig, TableConfig};
+use crate::exit::{Failure, Outcome};
 use crate::steps::StepConfig;
 
 /// A pipeline file.
@@ -135,6 +139,22 @@ impl PipelineConfig {
         self.sinks.iter().find(|sink| sink.name == name)
     }
 
+    /// The table of the sink that keeps the history relation.
+    pub(crate) fn history_table(&self, relation: &str) -> Outcome<Arc<dyn History>> {
+        let kept = self.sinks.iter().filter(|sink| self.relation_of(sink) == relation).find_map(|sink| sink.sink.history());
+        kept.unwrap_or_else(|| Err(Failure::usage(format!("no sink keeps the history relation `{relation}`"))))
+    }
+
+    /// The basis that prices are put onto; `None` where no step does.
+    pub(crate) fn basis(&self) -> Option<Basis> {
+        self.steps.iter().rev().find_map(|step| step.step.basis())
+    }
+
+    /// Whether rows go to standard output.
+    pub(crate) fn prints_rows(&self) -> bool {
+        self.sinks.iter().map(|sink| &sink.sink).chain(&self.dead_letters).any(|sink| sink.path().is_none())
+    }
+
     /// Names that point nowhere.
     fn check_names(&self, problems: &Problems) {
         let names: Vec<&str> = self.sinks.iter().map(|sink| sink.name.as_str()).collect();
@@ -146,7 +166,7 @@ impl PipelineConfig {
         }
         if let Some(history) = &self.history
             && !self.sinks.is_empty()
-            && !self.sinks.iter().any(|sink| self.relation_of(sink) == history && sink.sink.keeps_history())
+            && !self.sinks.iter().any(|sink| self.relation_of(sink) == history && sink.sink.history().is_some())
         {
             problems.add("history", 0, format!("is `{history}`, but no sink keeps that relation as a table of type `delta`; add one, or leave `history` out"));
         }

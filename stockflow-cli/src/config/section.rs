@@ -107,6 +107,15 @@ impl<'a> Section<'a> {
         found
     }
 
+    /// The `type` of a table, which must be there.
+    pub(crate) fn kind<T: Clone>(&self, kinds: &[(&str, T)]) -> Option<T> {
+        if !self.has("type") {
+            let known: Vec<&str> = kinds.iter().map(|(kind, _)| *kind).collect();
+            self.problem("type", format!("is missing; there are `{}`", known.join("`, `")));
+        }
+        self.choice("type", kinds)
+    }
+
     /// A whole number that is not negative.
     pub(crate) fn count(&self, key: &'static str) -> Option<u64> {
         self.read(key, "a whole number from 0", |value| match value {
