@@ -1,0 +1,68 @@
+//! What happens to rows on the way: rewrites of plans, not loops over rows.
+
+mod rows;
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+
+use async_trait::async_trait;
+use datafusion::prelude::DataFrame;
+
+pub use rows::{note_frame, reject_frame};
+
+use crate::context::EpochContext;
+use crate::error::Result;
+use crate::relation::{Relation, Relations};
+
+/// What happens to rows on the way: a rewrite of plans, not a loop over rows.
+#[async_trait]
+pub trait Transform: Debug + Send + Sync {
+    /// Relations in, relations out; rows that it refuses go to the outputs' rejects with a reason.
+    ///
+    /// Also called at build time over empty relations, to learn the types: it must not read rows to decide on columns.
+    async fn apply(&self, inputs: &Relations, epoch: &EpochContext) -> Result<Outputs>;
+
+    /// Names of the relations or reference tables that it reads beside its input.
+    fn reads(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Which other rows a row of the output depends on.
+    fn scope(&self) -> Scope;
+
+    /// What the transform is, with every parameter that changes its results, as plain data. Has a field `type`.
+    fn definition(&self) -> serde_json::Value;
+}
+
+/// Which other rows a row of a transform's output depends on. Decides what is computed again when a bar is late or corrected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// On its own row only (duplicates within an epoch aside): may stand before the history relation.
+    Row,
+    /// On rows of the same symbol: runs over history and epoch of the touched symbols.
+    Symbol,
+    /// On rows of any symbol: runs over all of history and epoch.
+    Everything,
+    /// As its plan says: the engine looks at the operators between input and output.
+    ByPlan,
+}
+
+/// What a transform gives.
+#[derive(Debug, Default)]
+pub struct Outputs {
+    /// The relation that takes the step's name.
+    pub output: Option<Relation>,
+    /// Further relations, published as `<step>.<name>`.
+    pub others: BTreeMap<String, Relation>,
+    /// Refused rows in the form of [`reject_frame`]; they become dead letters.
+    pub rejects: Vec<DataFrame>,
+    /// Counts for the report in the form of [`note_frame`].
+    pub notes: Vec<DataFrame>,
+}
+
+impl Outputs {
+    /// One relation and nothing else.
+    pub fn one(output: Relation) -> Self {
+        Self { output: Some(output), ..Self::default() }
+    }
+}
