@@ -22,5 +22,8 @@ pub mod retry;
 pub mod telemetry;
 pub mod store;
 pub mod pipeline;
+pub mod memory;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use error::{Error, ErrorClass, Origin, Result};
