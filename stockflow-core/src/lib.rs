@@ -16,6 +16,7 @@ pub mod source;
 pub mod transform;
 pub mod sink;
 pub mod history;
+pub mod indicator;
 pub mod context;
 pub mod functions;
 pub mod retry;

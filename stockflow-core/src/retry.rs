@@ -48,12 +48,24 @@ impl Backoff {
     /// # Errors
     ///
     /// The last error of `call`.
-    pub async fn retry<T, F, Fut>(&self, what: &str, mut call: F) -> Result<T>
+    pub async fn retry<T, F, Fut>(&self, what: &str, call: F) -> Result<T>
     where
         F: FnMut() -> Fut,
         Fut: Future<Output = Result<T>>,
     {
-        let start = Instant::now();
+        self.retry_by(what, Instant::now, tokio::time::sleep, call).await
+    }
+
+    /// The same by another clock.
+    async fn retry_by<T, F, Fut, N, S, SFut>(&self, what: &str, now: N, sleep: S, mut call: F) -> Result<T>
+    where
+        F: FnMut() -> Fut,
+        Fut: Future<Output = Result<T>>,
+        N: Fn() -> Instant,
+        S: Fn(Duration) -> SFut,
+        SFut: Future<Output = ()>,
+    {
+        let start = now();
         let mut wait = self.initial;
         loop {
             let error = match call().await {
@@ -61,12 +73,12 @@ impl Backoff {
                 done => return done,
             };
             let wait_now = jitter(wait);
-            if self.deadline.is_some_and(|deadline| start.elapsed() + wait_now >= deadline) {
+            if self.deadline.is_some_and(|deadline| now() - start + wait_now >= deadline) {
                 return Err(error);
             }
             tracing::warn!(what, error = %error.chain().join(": "), wait_ms = u64::try_from(wait_now.as_millis()).unwrap_or(u64::MAX), "transient error, will try again");
             metrics::counter!(crate::telemetry::RETRIES, "what" => what.to_owned()).increment(1);
-            tokio::time::sleep(wait_now).await;
+            sleep(wait_now).await;
             wait = (wait * 2).min(self.max);
         }
     }
@@ -219,32 +231,44 @@ mod tests {
     use super::*;
     use crate::error::{Error, ErrorClass, Origin};
 
-    async fn attempts(class: ErrorClass, fail: u32, backoff: Backoff) -> (u32, bool) {
+    /// Calls and whether it succeeded, by a clock that jumps instead of sleeping; and how far it jumped.
+    async fn attempts(class: ErrorClass, fail: u32, backoff: Backoff) -> (u32, bool, Duration) {
         let calls = AtomicU32::new(0);
+        let (start, slept) = (Instant::now(), std::sync::Mutex::new(Duration::ZERO));
         let result = backoff
-            .retry("test", || async {
-                if calls.fetch_add(1, Ordering::SeqCst) < fail { Err(Error::refused(Origin::new("test"), class, "no")) } else { Ok(()) }
-            })
+            .retry_by(
+                "test",
+                || start + *slept.lock().unwrap(),
+                |wait| {
+                    *slept.lock().unwrap() += wait;
+                    std::future::ready(())
+                },
+                || async {
+                    if calls.fetch_add(1, Ordering::SeqCst) < fail { Err(Error::refused(Origin::new("test"), class, "no")) } else { Ok(()) }
+                },
+            )
             .await;
-        (calls.into_inner(), result.is_ok())
+        (calls.into_inner(), result.is_ok(), slept.into_inner().unwrap())
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_transient_error_is_waited_out() {
-        assert_eq!(attempts(ErrorClass::Transient, 5, Backoff::default()).await, (6, true));
+        let (calls, done, slept) = attempts(ErrorClass::Transient, 5, Backoff::default()).await;
+        assert_eq!((calls, done), (6, true));
+        // 0.2 + 0.4 + 0.8 + 1.6 + 3.2 seconds, each shortened by up to half.
+        assert!(slept > Duration::from_millis(3000) && slept <= Duration::from_millis(6200), "{slept:?}");
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn bad_data_and_settings_come_back_at_once() {
-        assert_eq!(attempts(ErrorClass::Data, 5, Backoff::default()).await, (1, false));
-        assert_eq!(attempts(ErrorClass::Config, 5, Backoff::default()).await, (1, false));
+        for class in [ErrorClass::Data, ErrorClass::Config, ErrorClass::Internal] {
+            assert_eq!(attempts(class, 5, Backoff::default()).await, (1, false, Duration::ZERO));
+        }
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn the_deadline_ends_it() {
-        let start = Instant::now();
-        let (calls, done) = attempts(ErrorClass::Transient, u32::MAX, Backoff { deadline: Some(Duration::from_secs(60)), ..Backoff::default() }).await;
-        assert!(calls > 3 && !done);
-        assert!(start.elapsed() <= Duration::from_secs(60));
+        let (calls, done, slept) = attempts(ErrorClass::Transient, u32::MAX, Backoff { deadline: Some(Duration::from_secs(60)), ..Backoff::default() }).await;
+        assert!(calls > 3 && !done && slept <= Duration::from_secs(60), "{calls} calls in {slept:?}");
     }
 }
