@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use stockflow_core::pipeline::Step;
 use stockflow_core::schema::Basis;
-use stockflow_core::transform::{Action, Adjust, Clean, DateOrder, Interval, Normalize, Rule, SymbolFrom, Transform};
+use stockflow_core::transform::{Action, Adjust, Clean, DateOrder, Interval, Normalize, Quality, Rule, SymbolFrom, Transform};
 
 use crate::config::Section;
 
@@ -14,12 +14,13 @@ pub(crate) enum StepConfig {
     Normalize(Normalize),
     Clean(Clean),
     Adjust(Adjust),
+    Quality(Quality),
 }
 
 /// Reads the fields of one kind of transform.
 type Read = fn(&Section<'_>) -> StepConfig;
 
-const KINDS: [(&str, Read); 3] = [("normalize", normalize), ("clean", clean), ("adjust", adjust)];
+const KINDS: [(&str, Read); 4] = [("normalize", normalize), ("clean", clean), ("adjust", adjust), ("quality", quality)];
 
 impl StepConfig {
     /// Reads the rest of a `[[transform]]` table, whose name and input have been read.
@@ -35,6 +36,7 @@ impl StepConfig {
             Self::Normalize(it) => Arc::new(it),
             Self::Clean(it) => Arc::new(it),
             Self::Adjust(it) => Arc::new(it),
+            Self::Quality(it) => Arc::new(it),
         }
     }
 
@@ -44,6 +46,7 @@ impl StepConfig {
             Self::Normalize(it) => Step::new(name, it),
             Self::Clean(it) => Step::new(name, it),
             Self::Adjust(it) => Step::new(name, it),
+            Self::Quality(it) => Step::new(name, it),
         };
         match input {
             Some(input) => step.input(input),
@@ -135,4 +138,15 @@ fn adjust(section: &Section<'_>) -> StepConfig {
     let by = section.choice("by", &[("ratio", false), ("actions", true)]).unwrap_or(false);
     let actions = section.text("actions");
     StepConfig::Adjust(if by { Adjust::by_actions(to, actions.unwrap_or_else(|| "actions".into())) } else { Adjust::by_ratio().with_target(to) })
+}
+
+fn quality(section: &Section<'_>) -> StepConfig {
+    let mut step = Quality::new();
+    if let Some(threshold) = section.number("jump") {
+        step = step.with_threshold(threshold);
+    }
+    if let Some(actions) = section.text("actions") {
+        step = step.with_actions(actions);
+    }
+    StepConfig::Quality(step)
 }
