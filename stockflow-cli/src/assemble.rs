@@ -10,6 +10,7 @@ use stockflow_io::location::Location;
 
 use crate::args::{Global, PipelineArgs};
 use crate::config::PipelineConfig;
+use crate::environment;
 use crate::exit::{Failure, Outcome};
 
 /// The main job; `examples/pipelines/main.toml` is the same file, and a test holds them together.
@@ -67,6 +68,9 @@ pub(crate) fn store_path(config: &PipelineConfig, global: &Global) -> Option<Str
 
 /// Builds the pipeline; what does not fit is refused here.
 pub(crate) async fn pipeline(config: &PipelineConfig, global: &Global, opening: Opening) -> Outcome<Pipeline> {
+    if opening == Opening::Everything {
+        environment::provide(&config.object_store)?;
+    }
     let mut builder = Pipeline::builder(&config.name).mode(config.mode).late(config.late);
     if let Some(guarantee) = config.require {
         builder = builder.require(guarantee);

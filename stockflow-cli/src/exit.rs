@@ -101,11 +101,16 @@ impl Failure {
         }
     }
 
-    /// Ends the command.
-    pub(crate) fn end(self) -> Exit {
+    /// Ends the command; with `json`, standard output has the error, too.
+    pub(crate) fn end(self, json: bool) -> Exit {
         // Who reads `| head` has what they wanted.
         if is_closed() {
             return Exit::Done;
+        }
+        if json {
+            let (error, causes) = self.causes.split_first().map_or(("", &[][..]), |(first, rest)| (first.as_str(), rest));
+            // Nobody may be there to read it; the exit code says it, too.
+            let _ = crate::render::json(&serde_json::json!({"error": error, "causes": causes, "next": self.next, "exit_code": self.exit.code()}));
         }
         self.print();
         self.exit

@@ -12,6 +12,7 @@ mod config;
 mod connectors;
 mod draw;
 mod ending;
+mod environment;
 mod exit;
 mod log;
 mod render;
@@ -30,16 +31,17 @@ const STACK: usize = 16 * 1024 * 1024;
 fn main() -> ExitCode {
     let cli = args::Cli::parse();
     log::start(&cli.global);
+    let json = cli.global.json;
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK).build() {
         Ok(runtime) => runtime,
-        Err(error) => return Failure::failed("the threads cannot be started").because(error).end().into(),
+        Err(error) => return Failure::failed("the threads cannot be started").because(error).end(json).into(),
     };
     // On a thread of the runtime, which has the larger stack.
     let ended = runtime.block_on(async { runtime.spawn(command::dispatch(cli)).await });
     let exit = match ended {
         Ok(Ok(exit)) => exit,
-        Ok(Err(failure)) => failure.end(),
-        Err(error) => Failure::failed("stockflow itself failed; please report it").because(error).end(),
+        Ok(Err(failure)) => failure.end(json),
+        Err(error) => Failure::failed("stockflow itself failed; please report it").because(error).end(json),
     };
     // What still runs in the background (a second runner's upload, a blocked read) must not hold the exit up.
     runtime.shutdown_background();

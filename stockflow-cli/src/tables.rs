@@ -27,7 +27,7 @@ pub(crate) async fn register_lake(session: &SessionContext, data_dir: &str) -> O
     let mut names = Vec::new();
     for name in subfolders(&folder).await? {
         if let Some(table) = connectors::open_delta(&folder.join(&name)).await? {
-            session.register_table(datafusion::sql::TableReference::bare(name.clone()), table)?;
+            session.register_table(datafusion::common::TableReference::bare(name.clone()), table)?;
             names.push(name);
         }
     }
@@ -48,7 +48,7 @@ async fn subfolders(folder: &Location) -> Outcome<BTreeSet<String>> {
 pub(crate) async fn register_file(session: &SessionContext, name: &str, path: &str) -> Outcome<()> {
     let wrong = |failure: Failure| failure.context(format!("`{path}` cannot be used as the table `{name}`"));
     let table = open_file(session, path).await.map_err(wrong)?;
-    session.register_table(datafusion::sql::TableReference::bare(name), table)?;
+    session.register_table(datafusion::common::TableReference::bare(name), table)?;
     Ok(())
 }
 

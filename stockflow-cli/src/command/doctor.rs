@@ -11,6 +11,7 @@ use stockflow_io::location::Location;
 use crate::args::{Global, PipelineArgs};
 use crate::assemble::{self, Opening};
 use crate::config::PipelineConfig;
+use crate::environment;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::render::{self, Align, Table, stdout};
 
@@ -39,7 +40,11 @@ pub(crate) async fn run(args: PipelineArgs, global: &Global) -> Outcome {
     let config = assemble::config(&args, global)?;
     let mut checks = vec![versions(), room(&global.data_dir)];
     checks.extend(variables(&config));
-    checks.extend(secrets(&config));
+    let secrets = secrets(&config);
+    if secrets.iter().all(|check| check.health == Health::Ok) {
+        environment::provide(&config.object_store)?;
+    }
+    checks.extend(secrets);
     for place in places(&config, global) {
         checks.push(reachable(&place).await);
     }

@@ -70,6 +70,13 @@ pub(crate) struct ObjectStoreConfig {
     pub(crate) secrets: BTreeMap<&'static str, SecretRef>,
 }
 
+impl ObjectStoreConfig {
+    /// Whether everything comes from the environment.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.options.is_empty() && self.secrets.is_empty()
+    }
+}
+
 /// What a run prints and draws at its end.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ReportConfig {
