@@ -2,9 +2,11 @@
 
 pub mod interval;
 
+mod adjust;
 mod clean;
 mod expr;
 mod normalize;
+mod quality;
 mod rows;
 mod scope;
 mod udf;
@@ -19,8 +21,10 @@ use async_trait::async_trait;
 use datafusion::prelude::DataFrame;
 
 pub use normalize::{Normalize, SymbolFrom};
+pub use adjust::{Adjust, AdjustBy};
 pub use clean::{Action, Clean, Rule};
 pub use interval::{Interval, IntervalUnit};
+pub use quality::{QUALITY_KEY, Quality};
 pub use rows::{note_frame, reject_frame, reject_frame_with};
 pub use scope::scope_of;
 pub use udf::{DateOrder, aggregate_functions, scalar_functions};

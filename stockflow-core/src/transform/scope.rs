@@ -10,7 +10,7 @@ use super::Scope;
 ///
 /// Projections, filters, aliases and unions keep rows apart: [`Scope::Row`].
 /// Windows that are all partitioned by `symbol`, and aggregates that are grouped by it: [`Scope::Symbol`].
-/// Anything else (joins, sorts, limits, distinct rows, subqueries) is [`Scope::Everything`].
+/// Anything else (joins, limits, distinct rows, subqueries) is [`Scope::Everything`].
 ///
 /// The plan is read down to its tables: give it one whose inputs are tables, as they are while a pipeline is planned.
 pub fn scope_of(plan: &LogicalPlan) -> Scope {
@@ -37,6 +37,8 @@ fn scope_of_node(node: &LogicalPlan) -> PlanResult<Scope> {
     }
     Ok(match node {
         LogicalPlan::TableScan(scan) if scan.fetch.is_some() => Scope::Everything,
+        // The order of rows is no promise of a relation, so sorting alone changes none.
+        LogicalPlan::Sort(sort) if sort.fetch.is_none() => Scope::Row,
         LogicalPlan::Projection(_) | LogicalPlan::Filter(_) | LogicalPlan::SubqueryAlias(_) | LogicalPlan::Union(_) | LogicalPlan::TableScan(_)
         | LogicalPlan::EmptyRelation(_) | LogicalPlan::Unnest(_) | LogicalPlan::Repartition(_) | LogicalPlan::Values(_) => Scope::Row,
         LogicalPlan::Window(window) => scope_of_window(window),
@@ -96,6 +98,7 @@ mod tests {
     async fn rows_that_stay_apart_are_of_scope_row() {
         for sql in [
             "SELECT symbol, close * 2 AS twice FROM bars WHERE volume > 0",
+            "SELECT symbol FROM bars ORDER BY ts",
             "WITH b AS (SELECT * FROM bars) SELECT symbol FROM b UNION ALL SELECT symbol FROM bars",
         ] {
             assert_eq!(scope(sql).await, Scope::Row, "{sql}");

@@ -98,9 +98,9 @@ impl Rule {
             Self::Range => (column("high") + slack("high")).lt(column("low")),
             Self::Inside => any(["open", "close"].map(|it| column(it).gt(column("high") + slack("high")).or(column(it).lt(column("low") - slack("low")))).to_vec()),
             Self::Volume => {
-                let traded = column("volume").gt(lit(0.0)).and(finite(column("volume")));
-                let given = coalesce(vec![traded, lit(!clean.volume_required)]);
-                not(given).and(not(no_volume(clean)))
+                let idle = column("volume").is_not_null().and(not(column("volume").gt(lit(0.0)).and(finite(column("volume")))));
+                let idle = if clean.volume_required { idle.or(column("volume").is_null()) } else { idle };
+                idle.and(not(no_volume(clean)))
             }
             Self::Duplicate | Self::Superseded | Self::Conflict => lit(false),
         }

@@ -194,7 +194,7 @@ async fn the_quirks_of_five_years_of_stocks_are_found_by_name_and_no_symbol_is_l
     let of = async |rule: &str| {
         let found = refused.clone().filter(datafusion::functions::expr_fn::starts_with(column("reason"), lit(rule.to_string()))).unwrap();
         let days = testing::table(&found, &["position"]).await;
-        days.into_iter().map(|it| it.split('T').next().unwrap().replace("1d", "")).collect::<Vec<_>>()
+        days.into_iter().map(|it| it.split("T00:").next().unwrap().replace("1d ", "")).collect::<Vec<_>>()
     };
     let of = async |rule: &str| of(rule).await.join(",");
     let missing = of("missing").await;

@@ -239,10 +239,11 @@ impl Normalize {
             text("currency", &self.currency).alias("currency"),
             text("provider", &self.provider).alias("provider"),
             text("session", &self.session).alias("session"),
-            basis.alias("basis"),
-            is_final.alias("is_final"),
+            // Said to be there, or what is planned and what runs would differ once it is simplified.
+            required(basis).alias("basis"),
+            required(is_final).alias("is_final"),
             point("source_ts").alias("source_ts"),
-            coalesce(vec![point(AS_OF), epoch.now_expr()]).alias(AS_OF),
+            required(coalesce(vec![point(AS_OF), epoch.now_expr()])).alias(AS_OF),
         ]);
         Ok(out)
     }
