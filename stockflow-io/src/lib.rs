@@ -6,9 +6,13 @@
 //! |---|---|---|---|
 //! | [`file`] CSV, Parquet, NDJSON | yes | yes | always there |
 //! | [`console`] | | yes | always there |
+//! | [`delta`] tables of the lake | as history | yes | `delta` |
 //!
 //! Files live on the local disk or in any object store: see [`location`] for the URLs (feature `s3` for `s3://`).
 
 pub mod console;
 pub mod file;
 pub mod location;
+
+#[cfg(feature = "delta")]
+pub mod delta;

@@ -1,6 +1,16 @@
 //! What happens to rows on the way: rewrites of plans, not loops over rows.
 
+pub mod interval;
+
+mod clean;
+mod expr;
+mod normalize;
 mod rows;
+mod scope;
+mod udf;
+
+#[cfg(test)]
+mod testing;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -8,7 +18,12 @@ use std::fmt::Debug;
 use async_trait::async_trait;
 use datafusion::prelude::DataFrame;
 
-pub use rows::{note_frame, reject_frame};
+pub use normalize::{Normalize, SymbolFrom};
+pub use clean::{Action, Clean, Rule};
+pub use interval::{Interval, IntervalUnit};
+pub use rows::{note_frame, reject_frame, reject_frame_with};
+pub use scope::scope_of;
+pub use udf::{DateOrder, aggregate_functions, scalar_functions};
 
 use crate::context::EpochContext;
 use crate::error::Result;

@@ -1,0 +1,106 @@
+//! What a table remembers of its writer: Delta's `txn` actions, committed together with the rows.
+//!
+//! | application id | its version |
+//! |---|---|
+//! | `stockflow/<pipeline>/<sink>/epoch` | the epoch that the table holds |
+//! | `…/hash` | 63 bits of that epoch's token |
+//! | `…/attempt` | the attempt whose files these are |
+//! | `…/generation` | the runner that took over last |
+//! | `…/owner` | a nonce of that runner's `open`: the fence |
+
+use deltalake::kernel::{Action, Transaction};
+use stockflow_core::token::{EpochToken, Generation, SinkId};
+
+const EPOCH: &str = "epoch";
+const HASH: &str = "hash";
+const ATTEMPT: &str = "attempt";
+const GENERATION: &str = "generation";
+const OWNER: &str = "owner";
+
+/// What a table remembers of one sink.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Held {
+    epoch: Option<i64>,
+    hash: Option<i64>,
+    /// The attempt that was committed.
+    pub(super) attempt: Option<i64>,
+    /// The generation that took over last.
+    pub(super) generation: Option<i64>,
+    /// Who may commit.
+    pub(super) owner: Option<i64>,
+}
+
+impl Held {
+    /// The epoch that the table holds.
+    pub(super) fn token(&self) -> Option<EpochToken> {
+        Some(EpochToken { epoch: u64::try_from(self.epoch?).ok()?, hash: u64::try_from(self.hash?).ok()? })
+    }
+
+    fn slot(&mut self, name: &str) -> Option<&mut Option<i64>> {
+        Some(match name {
+            EPOCH => &mut self.epoch,
+            HASH => &mut self.hash,
+            ATTEMPT => &mut self.attempt,
+            GENERATION => &mut self.generation,
+            OWNER => &mut self.owner,
+            _ => return None,
+        })
+    }
+}
+
+/// The application ids of one sink.
+#[derive(Debug, Clone)]
+pub(super) struct AppIds {
+    prefix: String,
+}
+
+impl AppIds {
+    pub(super) fn new(sink: &SinkId) -> Self {
+        Self { prefix: format!("stockflow/{sink}/") }
+    }
+
+    /// All of them, to be looked up.
+    pub(super) fn all(&self) -> impl Iterator<Item = String> + '_ {
+        [EPOCH, HASH, ATTEMPT, GENERATION, OWNER].into_iter().map(|name| self.id(name))
+    }
+
+    fn id(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    /// Notes what a `txn` says, if it is one of this sink.
+    pub(super) fn note(&self, held: &mut Held, app_id: &str, version: i64) {
+        if let Some(slot) = app_id.strip_prefix(&self.prefix).and_then(|name| held.slot(name)) {
+            *slot = Some(version);
+        }
+    }
+
+    /// "This epoch is here now."
+    pub(super) fn epoch(&self, token: &EpochToken, attempt: i64) -> Vec<Action> {
+        let signed = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        self.actions([(EPOCH, signed(token.epoch)), (HASH, signed(token.hash)), (ATTEMPT, attempt)])
+    }
+
+    /// "This runner writes from now on."
+    pub(super) fn owner(&self, generation: Generation, owner: i64) -> Vec<Action> {
+        self.actions([(GENERATION, i64::try_from(generation.0).unwrap_or(i64::MAX)), (OWNER, owner)])
+    }
+
+    fn actions(&self, pairs: impl IntoIterator<Item = (&'static str, i64)>) -> Vec<Action> {
+        let now = Some(chrono::Utc::now().timestamp_millis());
+        pairs.into_iter().map(|(name, version)| Action::Txn(Transaction::new_with_last_update(self.id(name), version, now))).collect()
+    }
+}
+
+/// A number that nobody else has: 63 bits.
+pub(super) fn nonce() -> i64 {
+    use std::hash::{BuildHasher, Hasher};
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    // The hasher's keys come from the operating system's randomness; counter, clock and process keep those apart that share them.
+    let mut hasher = std::collections::hash_map::RandomState::new().build_hasher();
+    hasher.write_u64(COUNT.fetch_add(1, Ordering::Relaxed));
+    hasher.write_i64(chrono::Utc::now().timestamp_nanos_opt().unwrap_or_default());
+    hasher.write_u32(std::process::id());
+    i64::try_from(hasher.finish() >> 1).unwrap_or_default()
+}
