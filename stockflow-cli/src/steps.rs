@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use stockflow_core::pipeline::Step;
 use stockflow_core::schema::Basis;
-use stockflow_core::transform::{Action, Adjust, Clean, DateOrder, Interval, Normalize, Quality, Rule, SymbolFrom, Transform};
+use stockflow_core::transform::{Action, Adjust, Aggregate, Clean, DateOrder, Indicators, Interval, Normalize, Period, Quality, Resample, Rule, Sql, SymbolFrom, Transform};
 
 use crate::config::Section;
 
@@ -15,17 +15,30 @@ pub(crate) enum StepConfig {
     Clean(Clean),
     Adjust(Adjust),
     Quality(Quality),
+    Indicators(Indicators),
+    Aggregate(Aggregate),
+    Resample(Resample),
+    Sql(Sql),
 }
 
 /// Reads the fields of one kind of transform.
 type Read = fn(&Section<'_>) -> StepConfig;
 
-const KINDS: [(&str, Read); 4] = [("normalize", normalize), ("clean", clean), ("adjust", adjust), ("quality", quality)];
+const KINDS: [(&str, Read); 8] = [
+    ("normalize", normalize),
+    ("clean", clean),
+    ("adjust", adjust),
+    ("quality", quality),
+    ("indicators", indicators),
+    ("aggregate", aggregate),
+    ("resample", resample),
+    ("sql", sql),
+];
 
 impl StepConfig {
     /// Reads the rest of a `[[transform]]` table, whose name and input have been read.
     pub(crate) fn read(section: Section<'_>) -> Self {
-        let step = section.kind(&KINDS).map_or_else(|| Self::Clean(Clean::new()), |read| read(&section));
+        let step = section.kind(&KINDS).map_or_else(unread, |read| read(&section));
         section.finish();
         step
     }
@@ -37,6 +50,10 @@ impl StepConfig {
             Self::Clean(it) => Arc::new(it),
             Self::Adjust(it) => Arc::new(it),
             Self::Quality(it) => Arc::new(it),
+            Self::Indicators(it) => Arc::new(it),
+            Self::Aggregate(it) => Arc::new(it),
+            Self::Resample(it) => Arc::new(it),
+            Self::Sql(it) => Arc::new(it),
         }
     }
 
@@ -47,6 +64,10 @@ impl StepConfig {
             Self::Clean(it) => Step::new(name, it),
             Self::Adjust(it) => Step::new(name, it),
             Self::Quality(it) => Step::new(name, it),
+            Self::Indicators(it) => Step::new(name, it),
+            Self::Aggregate(it) => Step::new(name, it),
+            Self::Resample(it) => Step::new(name, it),
+            Self::Sql(it) => Step::new(name, it),
         };
         match input {
             Some(input) => step.input(input),
@@ -149,4 +170,78 @@ fn quality(section: &Section<'_>) -> StepConfig {
         step = step.with_actions(actions);
     }
     StepConfig::Quality(step)
+}
+
+/// What takes the place of a step that could not be read; the file is refused anyway.
+fn unread() -> StepConfig {
+    StepConfig::Clean(Clean::new())
+}
+
+fn indicators(section: &Section<'_>) -> StepConfig {
+    let list = section.texts("list");
+    if list.is_none() && !section.has("list") {
+        section.problem("list", "is missing");
+    }
+    let basis = basis(section, "basis");
+    match Indicators::parse(&list.unwrap_or_default()) {
+        Ok(step) => StepConfig::Indicators(match basis {
+            Some(basis) => step.with_basis(basis),
+            None => step,
+        }),
+        Err(error) => {
+            section.problem("list", format!("cannot be used: {}", error.chain().join(": ")));
+            unread()
+        }
+    }
+}
+
+fn aggregate(section: &Section<'_>) -> StepConfig {
+    let periods = [("all", Period::All), ("year", Period::Year), ("quarter", Period::Quarter), ("month", Period::Month), ("week", Period::Week), ("52w", Period::Weeks52)];
+    if !section.has("period") {
+        section.problem("period", "is missing");
+    }
+    let mut step = Aggregate::new(section.choice("period", &periods).unwrap_or(Period::All));
+    if let Some(columns) = section.texts("by") {
+        step = step.with_group(columns);
+    }
+    if let Some(bars) = section.number("bars_per_year") {
+        step = step.with_bars_per_year(bars);
+    }
+    StepConfig::Aggregate(step)
+}
+
+fn resample(section: &Section<'_>) -> StepConfig {
+    if !section.has("to") {
+        section.problem("to", "is missing");
+    }
+    let mut step = Resample::to(section.parsed::<Interval>("to").unwrap_or(Interval::WEEK));
+    if let Some(from) = section.parsed::<Interval>("from") {
+        step = step.with_from(from);
+    }
+    if let Some(minutes) = section.count("session_start_minutes") {
+        step = step.with_session_start(u32::try_from(minutes).unwrap_or(u32::MAX));
+    }
+    StepConfig::Resample(step)
+}
+
+fn sql(section: &Section<'_>) -> StepConfig {
+    let query = section.required("query");
+    let (key, version) = (section.texts("key").unwrap_or_default(), section.text("version"));
+    // A missing query has been told already.
+    if query.is_empty() {
+        return unread();
+    }
+    match Sql::new(query) {
+        Ok(step) => {
+            let step = step.with_key(key);
+            StepConfig::Sql(match version {
+                Some(version) => step.with_version(version),
+                None => step,
+            })
+        }
+        Err(error) => {
+            section.problem("query", format!("cannot be used: {}", error.chain().join(": ")));
+            unread()
+        }
+    }
 }

@@ -15,9 +15,8 @@ use crate::exit::{Failure, Outcome};
 
 /// A session with all indicators and tables listed in `information_schema`.
 pub(crate) fn session() -> Outcome<SessionContext> {
-    let mut session = SessionContext::new_with_config(SessionConfig::new().with_information_schema(true));
+    let session = SessionContext::new_with_config(SessionConfig::new().with_information_schema(true));
     stockflow_core::functions::register(&session)?;
-    stockflow_core::indicator::register_all(&mut session)?;
     Ok(session)
 }
 
