@@ -50,7 +50,9 @@ impl SourceConfig {
     /// Reads the `[source]` table.
     pub(crate) fn read(section: Section<'_>) -> Self {
         let kinds: [(&str, fn(&Section<'_>) -> SourceConfig); 1] = [("file", file_source)];
-        let config = section.kind(&kinds).map_or_else(Self::default, |read| read(&section));
+        // Where the kind is not known, nothing can be said about the other fields.
+        let Some(read) = section.kind(&kinds) else { return Self::default() };
+        let config = read(&section);
         section.finish();
         config
     }
@@ -162,7 +164,8 @@ impl SinkConfig {
             ("ndjson", |section| file_sink(section, FileFormat::Ndjson)),
             ("console", console),
         ];
-        let config = section.kind(&kinds).map_or(Self::Console { format: ConsoleFormat::Table, limit: None }, |read| read(&section));
+        let Some(read) = section.kind(&kinds) else { return Self::Console { format: ConsoleFormat::Table, limit: None } };
+        let config = read(&section);
         section.finish();
         config
     }

@@ -48,6 +48,8 @@ pub(crate) struct Failure {
     pub(crate) exit: Exit,
     /// From the outermost layer to the cause.
     pub(crate) causes: Vec<String>,
+    /// Several things of equal standing that are wrong.
+    pub(crate) details: Vec<String>,
     /// What to try next.
     pub(crate) next: Option<String>,
 }
@@ -58,12 +60,12 @@ pub(crate) type Outcome<T = Exit> = Result<T, Failure>;
 impl Failure {
     /// Wrong usage, in one sentence.
     pub(crate) fn usage(text: impl Into<String>) -> Self {
-        Self { exit: Exit::Usage, causes: vec![text.into()], next: None }
+        Self { exit: Exit::Usage, causes: vec![text.into()], details: Vec::new(), next: None }
     }
 
     /// Something that did not work, in one sentence.
     pub(crate) fn failed(text: impl Into<String>) -> Self {
-        Self { exit: Exit::Failed, causes: vec![text.into()], next: None }
+        Self { exit: Exit::Failed, causes: vec![text.into()], details: Vec::new(), next: None }
     }
 
     /// Adds what to try next, unless something better is known.
@@ -96,6 +98,9 @@ impl Failure {
         for cause in causes {
             say(format!("  because: {cause}"));
         }
+        for detail in &self.details {
+            say(format!("  {detail}"));
+        }
         if let Some(next) = &self.next {
             say(format!("  next: {next}"));
         }
@@ -110,7 +115,7 @@ impl Failure {
         if json {
             let (error, causes) = self.causes.split_first().map_or(("", &[][..]), |(first, rest)| (first.as_str(), rest));
             // Nobody may be there to read it; the exit code says it, too.
-            let _ = crate::render::json(&serde_json::json!({"error": error, "causes": causes, "next": self.next, "exit_code": self.exit.code()}));
+            let _ = crate::render::json(&serde_json::json!({"error": error, "causes": causes, "details": self.details, "next": self.next, "exit_code": self.exit.code()}));
         }
         self.print();
         self.exit
@@ -121,18 +126,15 @@ impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
         let next = "correct the file and check it with `stockflow validate`; all fields are described in docs/pipelines.md";
         match error.lines().as_slice() {
-            [one] => Self { exit: Exit::Usage, causes: vec![one.clone()], next: Some(next.into()) },
-            many => {
-                let head = format!("`{}` has {} problems", error.file, many.len());
-                Self { exit: Exit::Usage, causes: std::iter::once(head).chain(many.iter().cloned()).collect(), next: Some(next.into()) }
-            }
+            [one] => Self::usage(one).or_next(next),
+            many => Self { details: many.to_vec(), ..Self::usage(format!("`{}` has {} problems", error.file, many.len())).or_next(next) },
         }
     }
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self { exit: exit_of(&error), causes: error.chain(), next: next_of(&error) }
+        Self { exit: exit_of(&error), causes: error.chain(), details: Vec::new(), next: next_of(&error) }
     }
 }
 

@@ -38,7 +38,9 @@ const KINDS: [(&str, Read); 8] = [
 impl StepConfig {
     /// Reads the rest of a `[[transform]]` table, whose name and input have been read.
     pub(crate) fn read(section: Section<'_>) -> Self {
-        let step = section.kind(&KINDS).map_or_else(unread, |read| read(&section));
+        // Where the kind is not known, nothing can be said about the other fields.
+        let Some(read) = section.kind(&KINDS) else { return unread() };
+        let step = read(&section);
         section.finish();
         step
     }
