@@ -1,6 +1,5 @@
 //! What a transform knows about the epoch that it works in.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -10,6 +9,7 @@ use datafusion::logical_expr::{Expr, lit};
 use datafusion::prelude::{DataFrame, SessionContext};
 
 use crate::error::Result;
+use crate::pipeline::spool::MemoryBudget;
 use crate::source::Window;
 
 /// What a transform knows about the epoch that it works in.
@@ -27,8 +27,10 @@ pub struct EpochContext {
     pub session: SessionContext,
     /// Nothing is read, only types are wanted: relations are empty and nothing may be computed.
     pub planning: bool,
-    /// Where relations that do not fit into memory go while the epoch runs.
-    pub(crate) spool: Option<PathBuf>,
+    /// What shared relations of the epoch hold in memory; what is more goes to disk.
+    budget: Arc<MemoryBudget>,
+    /// The limit of that, if it is not the default.
+    pub(crate) memory: Option<usize>,
 }
 
 impl std::fmt::Debug for EpochContext {
@@ -40,12 +42,17 @@ impl std::fmt::Debug for EpochContext {
 impl EpochContext {
     /// A context for planning and for tests of single transforms: epoch 0 at `now`, a session with all indicators.
     pub fn new(pipeline: impl Into<String>, session: SessionContext, now: DateTime<Utc>) -> Self {
-        Self { pipeline: pipeline.into(), epoch: 0, now, window: None, session, planning: false, spool: None }
+        Self { pipeline: pipeline.into(), epoch: 0, now, window: None, session, planning: false, budget: Arc::default(), memory: None }
     }
 
     /// The intent's time as a literal `Timestamp(us, UTC)`.
     pub fn now_expr(&self) -> Expr {
         lit(ScalarValue::TimestampMicrosecond(Some(self.now.timestamp_micros()), Some("UTC".into())))
+    }
+
+    /// Takes a part of the memory for shared relations; false if there is not enough left.
+    pub(crate) fn reserve(&self, bytes: usize) -> bool {
+        self.budget.take(bytes, self.memory)
     }
 
     /// Computes a frame once for several readers; its partitions and their order stay as they are.

@@ -16,7 +16,15 @@ pub mod source;
 pub mod transform;
 pub mod sink;
 pub mod history;
+pub mod indicator;
 pub mod context;
+pub mod functions;
+pub mod retry;
+pub mod telemetry;
+pub mod store;
 pub mod pipeline;
+pub mod memory;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use error::{Error, ErrorClass, Origin, Result};

@@ -1,4 +1,18 @@
-//! stub
+//! The connectors of stockflow: where bars come from and where they go.
+//!
+//! One folder and one cargo feature for each; connectors never import each other.
+//!
+//! | connector | source | sink | feature |
+//! |---|---|---|---|
+//! | [`file`] CSV, Parquet, NDJSON | yes | yes | always there |
+//! | [`console`] | | yes | always there |
+//! | [`delta`] tables of the lake | as history | yes | `delta` |
+//!
+//! Files live on the local disk or in any object store: see [`location`] for the URLs (feature `s3` for `s3://`).
+
+pub mod console;
+pub mod file;
+pub mod location;
 
 #[cfg(feature = "delta")]
 pub mod delta;

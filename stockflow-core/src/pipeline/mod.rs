@@ -1,3 +1,31 @@
 //! The pipeline: builder, identity, guarantee and the epoch engine.
+//!
+//! Read in this order: [`Pipeline`] and its builder, [`Guarantee`], then `run.rs` (a run: claim, open, one epoch after the
+//! other) and `epoch.rs` (one epoch in the order of its protocol).
 
+mod builder;
+mod clock;
+mod compare;
+mod definition;
+mod describe;
+mod epoch;
+mod graph;
+mod guarantee;
+mod kill_point;
+mod letters;
+mod progress;
+mod report;
+mod rows;
+mod run;
 pub(crate) mod spool;
+mod state;
+mod status;
+
+pub use builder::{Builder, LatePolicy, Mode, Pipeline, SinkStep, Step};
+pub use describe::{Description, RelationDescription, SinkDescription, StepDescription};
+pub use guarantee::{Guarantee, derive_guarantee};
+pub use kill_point::{KillPoint, Probe};
+pub use progress::{NoProgress, Progress};
+pub use report::{EpochReport, Note, NoteLevel, RunReport, SinkReport};
+pub use run::{Rebuild, RunOptions, Shutdown};
+pub use status::Status;

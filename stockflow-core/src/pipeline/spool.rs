@@ -1,14 +1,146 @@
 //! Computes a relation once for several readers: kept in memory, then on disk.
 
-use datafusion::datasource::MemTable;
-use datafusion::prelude::DataFrame;
+use std::fs::File;
+use std::io::BufReader;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use arrow::datatypes::SchemaRef;
+use arrow::ipc::reader::StreamReader;
+use arrow::ipc::writer::StreamWriter;
+use arrow::record_batch::RecordBatch;
+use datafusion::catalog::streaming::StreamingTable;
+use datafusion::datasource::MemTable;
+use datafusion::execution::SpillFile;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
+use datafusion::physical_plan::streaming::PartitionStream;
+use datafusion::prelude::DataFrame;
+use futures::StreamExt;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::context::EpochContext;
-use crate::error::Result;
+use crate::error::{Error, Origin, Result};
+use crate::store::CheckpointStore;
 
+/// All shared relations of an epoch together may take this much memory; what is more goes to disk.
+const MEMORY: usize = 1 << 30;
+
+/// Computes a frame once; its partitions and their order stay.
 pub(crate) async fn share(epoch: &EpochContext, frame: DataFrame) -> Result<DataFrame> {
+    share_counted(epoch, frame, &|_| ()).await.map(|(frame, _)| frame)
+}
+
+/// Like [`share`]; tells how many rows there are, batch by batch and in all.
+pub(crate) async fn share_counted(epoch: &EpochContext, frame: DataFrame, seen: &(dyn Fn(u64) + Sync)) -> Result<(DataFrame, u64)> {
     let schema = Arc::new(frame.schema().as_arrow().clone());
-    let partitions = frame.collect_partitioned().await?;
-    Ok(epoch.session.read_table(Arc::new(MemTable::try_new(schema, partitions)?))?)
+    let streams = frame.execute_stream_partitioned().await?;
+    let work = streams.into_iter().map(|stream| keep(epoch, Arc::clone(&schema), stream, seen));
+    let parts = futures::future::try_join_all(work).await?;
+    let rows = parts.iter().map(|part| part.rows).sum();
+    if parts.iter().all(|part| part.file.is_none()) {
+        let batches = parts.into_iter().map(|part| part.batches).collect();
+        return Ok((epoch.session.read_table(Arc::new(MemTable::try_new(schema, batches)?))?, rows));
+    }
+    let parts = parts.into_iter().map(|part| Arc::new(part) as Arc<dyn PartitionStream>).collect();
+    Ok((epoch.session.read_table(Arc::new(StreamingTable::try_new(schema, parts)?))?, rows))
+}
+
+/// One partition: its first batches in memory, the others in a file.
+struct Part {
+    schema: SchemaRef,
+    batches: Vec<RecordBatch>,
+    file: Option<Arc<dyn SpillFile>>,
+    rows: u64,
+}
+
+impl std::fmt::Debug for Part {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Part").field("rows", &self.rows).field("on_disk", &self.file.is_some()).finish_non_exhaustive()
+    }
+}
+
+async fn keep(epoch: &EpochContext, schema: SchemaRef, mut stream: SendableRecordBatchStream, seen: &(dyn Fn(u64) + Sync)) -> Result<Part> {
+    let mut part = Part { schema: Arc::clone(&schema), batches: Vec::new(), file: None, rows: 0 };
+    let mut writer: Option<StreamWriter<File>> = None;
+    while let Some(batch) = stream.next().await {
+        let batch = batch?;
+        part.rows += batch.num_rows() as u64;
+        seen(batch.num_rows() as u64);
+        if let Some(writer) = &mut writer {
+            writer.write(&batch)?;
+            continue;
+        }
+        if epoch.reserve(batch.get_array_memory_size()) {
+            part.batches.push(batch);
+            continue;
+        }
+        let file = epoch.session.runtime_env().disk_manager.create_tmp_file("shared relation")?;
+        let path = file.path().ok_or_else(|| Error::internal("a spill file without a path"))?;
+        let place = || Origin::new("spool").partition(path.display().to_string());
+        let opened = File::create(path).map_err(|error| Error::connector(place(), "create", error))?;
+        let mut opened = StreamWriter::try_new(opened, &schema)?;
+        opened.write(&batch)?;
+        writer = Some(opened);
+        part.file = Some(file);
+    }
+    if let Some(mut writer) = writer {
+        writer.finish()?;
+    }
+    Ok(part)
+}
+
+impl PartitionStream for Part {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn execute(&self, _ctx: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let mut stream = RecordBatchReceiverStreamBuilder::new(Arc::clone(&self.schema), 2);
+        let (sender, batches, file) = (stream.tx(), self.batches.clone(), self.file.clone());
+        stream.spawn_blocking(move || {
+            for batch in batches {
+                if sender.blocking_send(Ok(batch)).is_err() {
+                    return Ok(());
+                }
+            }
+            let Some(path) = file.as_ref().and_then(|file| file.path()) else { return Ok(()) };
+            for batch in StreamReader::try_new(BufReader::new(File::open(path)?), None)? {
+                if sender.blocking_send(batch.map_err(Into::into)).is_err() {
+                    break;
+                }
+            }
+            Ok(())
+        });
+        stream.build()
+    }
+}
+
+/// Counts what shared relations of an epoch hold in memory.
+#[derive(Debug, Default)]
+pub(crate) struct MemoryBudget(AtomicUsize);
+
+impl MemoryBudget {
+    /// Takes a part of the budget; false if there is not enough left.
+    pub(crate) fn take(&self, bytes: usize, limit: Option<usize>) -> bool {
+        let limit = limit.unwrap_or(MEMORY);
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| used.checked_add(bytes).filter(|used| *used <= limit)).is_ok()
+    }
+}
+
+/// Parquet objects of the store, as they were spooled.
+pub(crate) async fn read_objects(store: &CheckpointStore, objects: &[String]) -> Result<(SchemaRef, Vec<RecordBatch>)> {
+    let mut schema = None;
+    let mut batches = Vec::new();
+    for object in objects {
+        let corrupt = |reason: String| Error::StoreCorrupt { path: store.path(object).to_string(), reason };
+        let bytes = store.get(object).await?.ok_or_else(|| corrupt("it is missing".into()))?;
+        let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(|error| corrupt(error.to_string()))?;
+        schema.get_or_insert_with(|| Arc::clone(builder.schema()));
+        for batch in builder.build().map_err(|error| corrupt(error.to_string()))? {
+            batches.push(batch.map_err(|error| corrupt(error.to_string()))?);
+        }
+    }
+    let schema = schema.ok_or_else(|| Error::internal("a spool without objects"))?;
+    Ok((schema, batches))
 }

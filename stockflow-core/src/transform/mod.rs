@@ -1,6 +1,18 @@
 //! What happens to rows on the way: rewrites of plans, not loops over rows.
 
+pub mod interval;
+
+mod adjust;
+mod clean;
+mod expr;
+mod normalize;
+mod quality;
 mod rows;
+mod scope;
+mod udf;
+
+#[cfg(test)]
+mod testing;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -8,7 +20,14 @@ use std::fmt::Debug;
 use async_trait::async_trait;
 use datafusion::prelude::DataFrame;
 
-pub use rows::{note_frame, reject_frame};
+pub use normalize::{Normalize, SymbolFrom};
+pub use adjust::{Adjust, AdjustBy};
+pub use clean::{Action, Clean, Rule};
+pub use interval::{Interval, IntervalUnit};
+pub use quality::{QUALITY_KEY, Quality};
+pub use rows::{note_frame, reject_frame, reject_frame_with};
+pub use scope::scope_of;
+pub use udf::{DateOrder, aggregate_functions, scalar_functions};
 
 use crate::context::EpochContext;
 use crate::error::Result;

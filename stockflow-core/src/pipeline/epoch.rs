@@ -1,0 +1,724 @@
+//! One epoch in the order of its protocol: scan, compare, apply, stage, dead letters, state, commit.
+//!
+//! The order is the guarantee: whatever is visible in a sink can be repeated, because the intent was written before; and
+//! the store commits only what every sink holds.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use datafusion::datasource::MemTable;
+use datafusion::logical_expr::{Expr, cast, col, lit};
+use datafusion::prelude::DataFrame;
+
+use super::builder::{DEAD_LETTER_SINK, LatePolicy, Mode, Pipeline, SinkStep};
+use super::compare::{Compared, child, compare};
+use super::graph::{Base, Graph};
+use super::kill_point::KillPoint;
+use super::letters::{LATE, Letters, notes_of, refused_by, rejects_of};
+use super::report::{EpochReport, Note, NoteLevel, SinkReport};
+use super::rows::outgoing;
+use super::run::{Runner, token_of};
+use super::spool;
+use super::state::{self, LastBars};
+use crate::checkpoint::Checkpoint;
+use crate::context::EpochContext;
+use crate::error::{Error, ErrorClass, Origin, Result};
+use crate::relation::Relation;
+use crate::schema::{DeadLetter, dead_letter_batch};
+use crate::sink::{EpochRows, Idempotence, RefusedRow, Sink, Staged, Written};
+use crate::source::{EpochPlan, Replay, ScanOutcome, Window};
+use crate::store::{Commit, EpochKind, Intent, Read, RecordBody};
+use crate::telemetry;
+use crate::token::EpochToken;
+use crate::transform::reject_frame;
+
+/// How often a transactional sink may refuse rows in `commit` before the epoch fails.
+const REFUSAL_ROUNDS: usize = 10;
+
+/// How many dead letters a report shows.
+const SHOWN_LETTERS: usize = 10;
+
+pub(crate) struct EpochRun<'r, 'p> {
+    runner: &'r mut Runner<'p>,
+    pipeline: &'p Pipeline,
+    intent: Intent,
+    token: EpochToken,
+    resumed: bool,
+    context: EpochContext,
+    /// `epochs/<token>` in the store: what attempts leave.
+    folder: String,
+    attempt: String,
+    letters: Letters,
+    steps: BTreeMap<String, f64>,
+}
+
+/// What the source gave.
+struct Input {
+    given: BTreeMap<String, Relation>,
+    outcome: ScanOutcome,
+    rows: BTreeMap<String, u64>,
+}
+
+/// What a sink is to get.
+struct Delivery<'p> {
+    step: &'p SinkStep,
+    relation: String,
+    rows: EpochRows,
+    held: bool,
+}
+
+impl<'r, 'p> EpochRun<'r, 'p> {
+    pub(crate) fn new(runner: &'r mut Runner<'p>, intent: Intent, resumed: bool) -> Result<Self> {
+        let uuid = runner.log.head.uuid.clone().ok_or_else(|| Error::internal("a claimed store has no UUID"))?;
+        let token = token_of(&uuid, &intent);
+        let pipeline = runner.pipeline;
+        let mut context = EpochContext::new(pipeline.name.clone(), pipeline.session(intent.now)?, intent.now);
+        context.epoch = intent.epoch;
+        context.window = window_of(&intent);
+        let attempt = format!("g{}", runner.log.generation());
+        Ok(Self { runner, pipeline, token, resumed, context, folder: format!("epochs/{token}"), attempt, letters: Letters::default(), steps: BTreeMap::new(), intent })
+    }
+
+    /// Runs one step within its span; an error gets the step's name.
+    async fn step<T>(&mut self, name: &'static str, sink: Option<&str>, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let start = Instant::now();
+        self.runner.options.progress.step(self.intent.epoch, name);
+        let result = telemetry::step(&self.pipeline.name, self.intent.epoch, name, sink, work).await;
+        *self.steps.entry(name.to_owned()).or_default() += start.elapsed().as_secs_f64();
+        let place = sink.map_or_else(|| name.to_owned(), |sink| format!("{name} of sink `{sink}`"));
+        result.map_err(|error| error.at(&self.pipeline.name, self.intent.epoch, place))
+    }
+
+    pub(crate) async fn run(mut self) -> Result<EpochReport> {
+        self.runner.options.progress.epoch(self.intent.epoch, self.intent.rows);
+        let shutdown = self.runner.options.shutdown.clone();
+        let epoch = self.intent.epoch;
+        // Until something becomes visible the epoch can be abandoned whole; from then on it is finished.
+        let prepared = tokio::select! {
+            biased;
+            prepared = self.prepare() => prepared,
+            () = shutdown.requested() => Err(Error::Interrupted { epoch }),
+        };
+        let Prepared { input, compared, deliveries, mut staged, notes } = prepared?;
+        let reports = match self.deliver(&input, compared.as_ref(), &deliveries, &mut staged).await {
+            Ok(reports) => reports,
+            Err(error) => {
+                self.abort(&deliveries, staged, &error).await;
+                return Err(error);
+            }
+        };
+        let report = self.report(&input, compared.as_ref(), reports, notes);
+        let reached = input.outcome.reached.clone();
+        if !matches!(self.intent.kind, EpochKind::Backfill { .. }) {
+            let source = Arc::clone(&self.pipeline.source);
+            let backoff = self.pipeline.backoff;
+            self.step("source_commit", None, async { backoff.retry("source commit", || source.commit(&reached)).await }).await?;
+        }
+        self.runner.strike(&KillPoint::AfterSourceCommit)?;
+        Ok(report)
+    }
+
+    /// Everything up to and including `stage`: nothing of it is visible.
+    async fn prepare(&mut self) -> Result<Prepared<'p>> {
+        let input = self.read().await?;
+        self.check_whole(&input)?;
+        let pipeline = self.pipeline;
+        let context = self.context.clone();
+        let mut graph = Graph::new(pipeline, &context, input.given.clone());
+        let compared = self.compare(&mut graph).await?;
+        let deliveries = self.apply(&mut graph, compared.as_ref()).await?;
+        let notes = self.side_outputs(&graph, &input).await?;
+        self.runner.strike(&KillPoint::AfterApply)?;
+        let staged = self.stage(&deliveries).await?;
+        Ok(Prepared { input, compared, deliveries, staged, notes })
+    }
+
+    // ---- scan
+
+    async fn read(&mut self) -> Result<Input> {
+        if let Some(read) = self.runner.log.head.read.clone().filter(|read| read.epoch == self.intent.epoch) {
+            let context = self.context.clone();
+            let store = self.pipeline.store.clone();
+            let pipeline = self.pipeline;
+            let base = self.runner.log.head.checkpoint.clone();
+            return self.step("scan", None, spooled(pipeline, &context, &store, &read, base)).await;
+        }
+        let input = self.scan().await?;
+        self.runner.strike(&KillPoint::AfterScan)?;
+        if self.pipeline.source.replay() == Replay::BestEffort {
+            self.seal(&input).await?;
+            self.runner.strike(&KillPoint::AfterRead)?;
+        }
+        Ok(input)
+    }
+
+    fn plan(&self) -> EpochPlan {
+        let from = if self.intent.from_start { Checkpoint::new() } else { self.runner.log.head.checkpoint.clone() };
+        let mut upto = from.clone();
+        upto.apply(&self.intent.upto);
+        EpochPlan { from, upto, pins: self.intent.pins.clone(), rows: self.intent.rows, window: window_of(&self.intent) }
+    }
+
+    async fn scan(&mut self) -> Result<Input> {
+        let plan = self.plan();
+        let context = self.context.clone();
+        let pipeline = self.pipeline;
+        let progress = Arc::clone(&self.runner.options.progress);
+        if plan.pins.is_null() {
+            // A rebuild with nothing to read: all that there is stands in the history.
+            let given = empty_input(pipeline, &context)?;
+            let outcome = ScanOutcome { reached: plan.upto, ..ScanOutcome::default() };
+            return Ok(Input { given, outcome, rows: BTreeMap::new() });
+        }
+        self.step("scan", None, async {
+            pipeline.backoff.retry("scan", || scan_once(pipeline, &context, &plan, progress.as_ref())).await
+        })
+        .await
+    }
+
+    /// Spools the input durably and seals it: who finds the record never scans again.
+    async fn seal(&mut self, input: &Input) -> Result<()> {
+        let store = self.pipeline.store.clone();
+        let (folder, attempt, epoch) = (self.folder.clone(), self.attempt.clone(), self.intent.epoch);
+        let base = self.runner.log.head.checkpoint.clone();
+        let sources: Vec<String> = self.pipeline.source.relations().into_iter().map(|relation| relation.name).collect();
+        let read = self
+            .step("read", None, async {
+                let mut objects = BTreeMap::new();
+                for (name, relation) in input.given.iter().filter(|(name, _)| sources.contains(name)) {
+                    let object = format!("{folder}/{attempt}/source/{name}.parquet");
+                    let schema = relation.schema();
+                    let batches = relation.frame.clone().collect().await?;
+                    store.put(&object, state::parquet_bytes(&schema, &batches)?).await?;
+                    objects.insert(name.clone(), vec![object]);
+                }
+                let rejects = if input.outcome.rejects.is_empty() { None } else { Some(format!("{folder}/{attempt}/source/rejects.json")) };
+                if let Some(object) = &rejects {
+                    store.put(object, crate::store::json(&input.outcome.rejects)?).await?;
+                }
+                Ok(Read { epoch, attempt, reached: base.delta(&input.outcome.reached), spool: objects, left_out: input.outcome.left_out.clone(), rejects })
+            })
+            .await?;
+        self.runner.log.append(RecordBody::Read(read)).await
+    }
+
+    /// An overwriting sink must not be given less than everything.
+    fn check_whole(&self, input: &Input) -> Result<()> {
+        match input.outcome.left_out.first() {
+            Some(first) if self.pipeline.mode == Mode::Full => {
+                let reason = format!("it could not be read ({}), and mode = \"full\" must not replace everything by less; mend or remove it", first.reason);
+                Err(Error::refused(Origin::new(self.connector()).partition(&first.partition), ErrorClass::Data, reason).at(&self.pipeline.name, self.intent.epoch, "scan"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The source's name in dead letters.
+    fn connector(&self) -> String {
+        self.pipeline.source.definition().get("type").and_then(serde_json::Value::as_str).unwrap_or("source").to_owned()
+    }
+
+    // ---- compare
+
+    async fn compare(&mut self, graph: &mut Graph<'_>) -> Result<Option<Compared>> {
+        let pipeline = self.pipeline;
+        let Some(step) = &pipeline.history else { return Ok(None) };
+        let context = self.context.clone();
+        let (window, version) = (window_of(&self.intent), self.intent.history.clone());
+        let rebuild = matches!(self.intent.kind, EpochKind::Rebuild { .. });
+        let nothing_read = self.intent.pins.is_null();
+        let (late_letters, compared) = self
+            .step("compare", None, async {
+                let mut relation = if nothing_read { planned(pipeline, &context, &step.relation).await? } else { graph.relation(&step.relation, Base::Epoch).await? };
+                if let Some(window) = &window {
+                    relation = relation.with_frame(within(&context, relation.frame.clone(), window)?);
+                }
+                let mut compared = compare(&context, &step.relation, &relation, step.history.as_ref(), version.as_deref()).await?;
+                let mut letters = Vec::new();
+                if pipeline.late == LatePolicy::DeadLetter && !rebuild {
+                    letters = drop_late(&context, &step.relation, &mut compared).await?;
+                }
+                if rebuild {
+                    compared.touch_all(&context, step.history.as_ref(), version.as_deref()).await?;
+                }
+                graph.set_history(Base::Epoch, compared.changed.clone());
+                graph.set_history(Base::Touched, compared.merged(&context, step.history.as_ref(), version.as_deref(), false).await?);
+                graph.set_history(Base::All, compared.merged(&context, step.history.as_ref(), version.as_deref(), true).await?);
+                Ok((letters, compared))
+            })
+            .await?;
+        self.letters.extend(late_letters);
+        Ok(Some(compared))
+    }
+
+    // ---- apply
+
+    async fn apply(&mut self, graph: &mut Graph<'_>, compared: Option<&Compared>) -> Result<Vec<Delivery<'p>>> {
+        let pipeline = self.pipeline;
+        let context = self.context.clone();
+        let targets = self.runner.targets(&self.intent.kind);
+        let rebuild = matches!(self.intent.kind, EpochKind::Rebuild { .. });
+        let (tokens, token) = (self.runner.tokens.clone(), self.token);
+        self.step("apply", None, async {
+            let mut deliveries: Vec<Delivery<'p>> = Vec::new();
+            for step in targets {
+                let relation = pipeline.sink_relation(step);
+                let rows = match deliveries.iter().find(|delivery| delivery.relation == relation) {
+                    Some(delivery) => delivery.rows.clone(),
+                    None => {
+                        let rows = outgoing(pipeline, graph, &context, compared, &relation, rebuild).await?;
+                        let readers = pipeline.sinks.iter().filter(|sink| pipeline.sink_relation(sink) == relation).count();
+                        // A relation with several readers is computed once.
+                        if readers > 1 { rows.with_frame(context.share(rows.frame().clone()).await?) } else { rows }
+                    }
+                };
+                let held = step.sink.idempotence() == Idempotence::Transactional && tokens.get(&step.name).copied().flatten() == Some(token);
+                deliveries.push(Delivery { step, relation, rows, held });
+            }
+            for idx in 0..pipeline.steps.len() {
+                pipeline.check_scope(idx, graph.scope_of_step(idx))?;
+            }
+            Ok(deliveries)
+        })
+        .await
+    }
+
+    /// Collects rejects and notes; fails where a rule says so.
+    async fn side_outputs(&mut self, graph: &Graph<'_>, input: &Input) -> Result<Vec<Note>> {
+        let store = self.pipeline.store.clone();
+        let folder = self.folder.clone();
+        let mut letters = std::mem::take(&mut self.letters);
+        letters.extend(input.outcome.rejects.iter().cloned());
+        let connector = self.connector();
+        let letters_notes = self
+            .step("refuse", None, async {
+                let mut notes = Vec::new();
+                for side in &graph.side {
+                    for frame in &side.rejects {
+                        letters.extend(rejects_of(&side.step, frame).await?);
+                    }
+                    notes.extend(notes_of(side).await?);
+                }
+                letters.load_attempts(&store, &folder).await?;
+                Ok((letters, notes))
+            })
+            .await?;
+        let (letters, notes) = letters_notes;
+        self.letters = letters;
+        if let Some(note) = notes.iter().find(|note| note.level == NoteLevel::Fail && note.rows > 0) {
+            let mut origin = Origin::new(connector).partition(note.step.clone());
+            origin.symbol = note.symbol.clone();
+            let error = Error::refused(origin, ErrorClass::Data, format!("{} rows break the rule `{}`: {}", note.rows, note.kind, note.text));
+            return Err(error.at(&self.pipeline.name, self.intent.epoch, format!("step `{}`", note.step)));
+        }
+        Ok(notes)
+    }
+
+    // ---- stage
+
+    /// Stages all sinks side by side: the slowest sets the pace. One that fails takes the others down.
+    async fn stage(&mut self, deliveries: &[Delivery<'p>]) -> Result<Vec<Option<Staged>>> {
+        let token = self.token;
+        let backoff = self.pipeline.backoff;
+        let probe = self.runner.options.probe.clone();
+        let pipeline = self.pipeline;
+        let work = deliveries.iter().map(|delivery| {
+            let probe = probe.clone();
+            async move {
+                if delivery.held {
+                    return Ok(None);
+                }
+                let sink = &delivery.step.sink;
+                let staged = backoff.retry("stage", || sink.stage(&token, &delivery.rows)).await;
+                let staged = staged.map_err(|error| match error {
+                    error @ Error::At { .. } => error,
+                    error => error.at(&pipeline.name, token.epoch, format!("stage of sink `{}`", delivery.step.name)),
+                })?;
+                probe.map_or(Ok(()), |probe| probe.at(&KillPoint::AfterStage(delivery.step.name.clone())))?;
+                Ok(Some(staged))
+            }
+        });
+        let results: Vec<Result<Option<Staged>>> = futures::future::join_all(work).await;
+        let mut staged = Vec::new();
+        let mut failed = None;
+        for result in results {
+            match result {
+                Ok(one) => staged.push(one),
+                Err(error) => {
+                    staged.push(None);
+                    failed = failed.or(Some(error));
+                }
+            }
+        }
+        match failed {
+            None => Ok(staged),
+            Some(error) => {
+                self.abort(deliveries, staged, &error).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Removes what was staged, as far as that works; after a kill nothing is tidied.
+    async fn abort(&self, deliveries: &[Delivery<'p>], staged: Vec<Option<Staged>>, error: &Error) {
+        if matches!(error, Error::Killed { .. }) {
+            return;
+        }
+        for (delivery, staged) in deliveries.iter().zip(staged) {
+            if let Some(staged) = staged
+                && let Err(error) = delivery.step.sink.abort(staged).await
+            {
+                tracing::warn!(sink = %delivery.step.name, error = %error.chain().join(": "), "what was staged could not be removed; the next run does");
+            }
+        }
+    }
+
+    // ---- dead letters, state, commit
+
+    async fn deliver(&mut self, input: &Input, compared: Option<&Compared>, deliveries: &[Delivery<'p>], staged: &mut [Option<Staged>]) -> Result<Vec<SinkReport>> {
+        for (delivery, staged) in deliveries.iter().zip(staged.iter()) {
+            let refused = staged.as_ref().map(|staged| staged.refused.as_slice()).unwrap_or_default();
+            self.letters.extend(refused_by(&delivery.step.name, &delivery.relation, refused));
+        }
+        let rows: u64 = staged.iter().flatten().map(|staged| staged.rows).sum::<u64>() + compared.map_or(0, |compared| compared.n_unchanged);
+        let held = deliveries.iter().any(|delivery| delivery.held);
+        self.letters.check(self.pipeline.max_dead_letters, if held { rows.max(1) } else { rows }).map_err(|error| error.at(&self.pipeline.name, self.intent.epoch, "dead letters"))?;
+        let mut letters = self.save_letters().await?;
+        self.runner.strike(&KillPoint::AfterDeadLetters)?;
+        let state = self.save_state(compared).await?;
+        self.runner.strike(&KillPoint::AfterState)?;
+        let mut reports = Vec::new();
+        for (delivery, staged) in deliveries.iter().zip(staged.iter_mut()) {
+            let before = self.letters.len();
+            let written = match staged.take() {
+                Some(staged) => self.commit_sink(&delivery.step.name, &delivery.step.sink, &delivery.relation, &delivery.rows, staged).await?,
+                None => Written { location: "held already".into(), ..Written::default() },
+            };
+            if self.letters.len() > before {
+                // A keyed sink's refusals are durable before the store's commit.
+                letters = self.save_letters().await?;
+            }
+            let keyed = !delivery.rows.relation().key.is_empty();
+            reports.push(SinkReport {
+                sink: delivery.step.name.clone(),
+                relation: delivery.relation.clone(),
+                guarantee: self.pipeline.guarantee_of(delivery.step, keyed),
+                rows: written.rows,
+                bytes: written.bytes,
+                location: written.location,
+                held: delivery.held,
+            });
+        }
+        self.commit_letters().await?;
+        self.commit_store(input, deliveries, &reports, letters, state).await?;
+        self.runner.strike(&KillPoint::AfterStoreCommit)?;
+        Ok(reports)
+    }
+
+    async fn save_letters(&mut self) -> Result<Option<(String, u64)>> {
+        let store = self.pipeline.store.clone();
+        let (folder, attempt) = (self.folder.clone(), self.attempt.clone());
+        let letters = std::mem::take(&mut self.letters);
+        let backoff = self.pipeline.backoff;
+        let saved = self.step("dead_letters", None, async { backoff.retry("dead letters", || letters.save(&store, &folder, &attempt)).await }).await;
+        self.letters = letters;
+        Ok(saved?.map(|name| (name, self.letters.len())))
+    }
+
+    async fn save_state(&mut self, compared: Option<&Compared>) -> Result<crate::store::StateRef> {
+        let before = self.runner.log.head.commit.as_ref().map(|commit| commit.state.clone()).unwrap_or_default();
+        let (Some(compared), Some(history)) = (compared, &self.pipeline.history) else { return Ok(before) };
+        let store = self.pipeline.store.clone();
+        let name = format!("{}/{}/state/{}/0.parquet", self.folder, self.attempt, history.relation);
+        let fingerprint = self.runner.definition.input_fingerprint();
+        let touched: LastBars = compared.touched.iter().filter(|(_, touched)| touched.last > i64::MIN).map(|(symbol, touched)| (symbol.clone(), touched.last)).collect();
+        let (pipeline, rebuild) = (self.pipeline, matches!(self.intent.kind, EpochKind::Rebuild { .. }));
+        self.step("state", None, async {
+            let mut all = if rebuild || before.objects.is_empty() || touched.is_empty() && before.fingerprint == fingerprint { LastBars::new() } else { state::load(&store, &pipeline.name, &before, &fingerprint).await? };
+            let mut moved = LastBars::new();
+            for (symbol, last) in touched {
+                let last = all.get(&symbol).copied().map_or(last, |known| known.max(last));
+                all.insert(symbol.clone(), last);
+                moved.insert(symbol, last);
+            }
+            state::save(&store, &name, &history.relation, &before, &all, &moved, &fingerprint).await
+        })
+        .await
+    }
+
+    /// Commits one sink. After a failed commit the sink is opened again: if it holds the token, the epoch is done there.
+    async fn commit_sink(&mut self, name: &str, sink: &Arc<dyn Sink>, relation: &str, rows: &EpochRows, staged: Staged) -> Result<Written> {
+        let token = self.token;
+        let mut rows = rows.clone();
+        let mut staged = staged;
+        for _ in 0..REFUSAL_ROUNDS {
+            self.runner.log.check_fence().await?;
+            self.runner.strike(&KillPoint::BeforeCommit(name.to_owned()))?;
+            let n_rows = staged.rows;
+            let committed = self.step("commit", Some(name), sink.commit(staged)).await;
+            let written = match committed {
+                Ok(written) => written,
+                Err(error) if error.is_fenced() => return Err(error),
+                Err(error) => {
+                    let held = self.runner.open_sink(name, sink.as_ref()).await?;
+                    if held == Some(token) {
+                        tracing::info!(sink = name, error = %error.chain().join(": "), "the commit failed after it had taken place");
+                        Written { rows: n_rows, ..Written::default() }
+                    } else if error.is_retryable() {
+                        staged = self.stage_again(name, sink, &rows).await?;
+                        continue;
+                    } else {
+                        return Err(error);
+                    }
+                }
+            };
+            self.letters.extend(refused_by(name, relation, &written.refused));
+            if written.refused.is_empty() || sink.idempotence() != Idempotence::Transactional {
+                self.runner.strike(&KillPoint::AfterCommit(name.to_owned()))?;
+                metrics::counter!(telemetry::ROWS_WRITTEN, "pipeline" => self.pipeline.name.clone(), "sink" => name.to_owned()).increment(written.rows);
+                return Ok(written);
+            }
+            // It has rolled back: what it refuses is durable first, then it is staged without.
+            self.letters.check(self.pipeline.max_dead_letters, 1)?;
+            self.save_letters().await?;
+            rows = without(&rows, &written.refused)?;
+            staged = self.stage_again(name, sink, &rows).await?;
+        }
+        Err(Error::refused(Origin::new(name), ErrorClass::Internal, format!("it refused other rows in each of {REFUSAL_ROUNDS} commits")))
+    }
+
+    async fn stage_again(&mut self, name: &str, sink: &Arc<dyn Sink>, rows: &EpochRows) -> Result<Staged> {
+        let (backoff, token) = (self.pipeline.backoff, self.token);
+        self.step("stage", Some(name), async { backoff.retry("stage", || sink.stage(&token, rows)).await }).await
+    }
+
+    /// The dead-letter sink is the last to commit.
+    async fn commit_letters(&mut self) -> Result<()> {
+        for letter in self.letters.to_vec() {
+            metrics::counter!(telemetry::DEAD_LETTERS, "pipeline" => self.pipeline.name.clone(), "connector" => letter.connector).increment(1);
+        }
+        let Some(sink) = self.pipeline.dead_letters.clone() else { return Ok(()) };
+        if self.runner.tokens.get(DEAD_LETTER_SINK).copied().flatten() == Some(self.token) {
+            return Ok(());
+        }
+        let batch = dead_letter_batch(&self.pipeline.name, self.intent.epoch, self.intent.now, &self.letters.to_vec())?;
+        let relation = Pipeline::dead_letter_relation();
+        let frame = self.context.table(batch.schema(), vec![vec![batch]])?;
+        let rows = EpochRows::new(relation, frame);
+        let staged = self.stage_again(DEAD_LETTER_SINK, &sink, &rows).await?;
+        self.runner.strike(&KillPoint::AfterStage(DEAD_LETTER_SINK.into()))?;
+        self.commit_sink(DEAD_LETTER_SINK, &sink, DEAD_LETTER_SINK, &rows, staged).await?;
+        Ok(())
+    }
+
+    async fn commit_store(&mut self, input: &Input, deliveries: &[Delivery<'p>], reports: &[SinkReport], dead_letters: Option<(String, u64)>, state: crate::store::StateRef) -> Result<()> {
+        let head = &self.runner.log.head;
+        let mut sinks = head.commit.as_ref().map(|commit| commit.sinks.clone()).unwrap_or_default();
+        sinks.retain(|name, _| name == DEAD_LETTER_SINK || self.pipeline.sinks.iter().any(|sink| sink.name == *name));
+        let held = |sink: &dyn Sink| (sink.idempotence() == Idempotence::Transactional).then_some(self.token);
+        for delivery in deliveries {
+            sinks.insert(delivery.step.name.clone(), held(delivery.step.sink.as_ref()));
+        }
+        if let Some(sink) = &self.pipeline.dead_letters {
+            sinks.insert(DEAD_LETTER_SINK.into(), held(sink.as_ref()));
+        }
+        let backfill = matches!(self.intent.kind, EpochKind::Backfill { .. });
+        let checkpoint = if backfill { Default::default() } else { head.checkpoint.delta(&input.outcome.reached) };
+        let full = self.pipeline.mode == Mode::Full;
+        let rows = reports.iter().map(|report| (report.sink.clone(), report.rows)).collect();
+        let (intent, left_out) = (self.intent.clone(), input.outcome.left_out.clone());
+        let (pipeline, epoch) = (self.pipeline.name.clone(), self.intent.epoch);
+        let log = &mut self.runner.log;
+        let start = Instant::now();
+        let work = async {
+            let (snapshot, deltas) = log.checkpoint_base().await?;
+            let commit = Commit {
+                epoch,
+                kind: intent.kind,
+                now: intent.now,
+                definition: intent.definition,
+                sinks,
+                snapshot,
+                deltas,
+                checkpoint,
+                pins: full.then_some(intent.pins),
+                dead_letters,
+                state,
+                left_out,
+                rows,
+            };
+            log.append(RecordBody::Commit(commit)).await
+        };
+        telemetry::step(&pipeline, epoch, "store_commit", None, work).await.map_err(|error| error.at(&pipeline, epoch, "store commit"))?;
+        self.steps.insert("store_commit".into(), start.elapsed().as_secs_f64());
+        Ok(())
+    }
+
+    fn report(&self, input: &Input, compared: Option<&Compared>, sinks: Vec<SinkReport>, notes: Vec<Note>) -> EpochReport {
+        let kind = match &self.intent.kind {
+            EpochKind::Run => "run",
+            EpochKind::Backfill { .. } => "backfill",
+            EpochKind::Rebuild { .. } => "rebuild",
+            EpochKind::Rewind { .. } => "rewind",
+        };
+        let touched = compared.map(|compared| &compared.touched);
+        EpochReport {
+            epoch: self.intent.epoch,
+            kind: kind.into(),
+            resumed: self.resumed,
+            now: self.intent.now,
+            read: input.rows.clone(),
+            changed: compared.map(|compared| compared.n_changed),
+            unchanged: compared.map(|compared| compared.n_unchanged),
+            fresh_symbols: touched.map_or(0, |touched| touched.values().filter(|touched| !touched.late).count() as u64),
+            late_symbols: touched.map(|touched| touched.iter().filter(|(_, touched)| touched.late).map(|(symbol, _)| symbol.clone()).collect()).unwrap_or_default(),
+            sinks,
+            dead_letters: self.letters.len(),
+            first_dead_letters: self.letters.first(SHOWN_LETTERS),
+            left_out: input.outcome.left_out.clone(),
+            notes,
+            steps: self.steps.clone(),
+        }
+    }
+}
+
+/// What stands before anything becomes visible.
+struct Prepared<'p> {
+    input: Input,
+    compared: Option<Compared>,
+    deliveries: Vec<Delivery<'p>>,
+    staged: Vec<Option<Staged>>,
+    notes: Vec<Note>,
+}
+
+fn window_of(intent: &Intent) -> Option<Window> {
+    match &intent.kind {
+        EpochKind::Backfill { window } => Some(window.clone()),
+        _ => None,
+    }
+}
+
+/// Reads the source to the end of its plan, once.
+async fn scan_once(pipeline: &Pipeline, context: &EpochContext, plan: &EpochPlan, progress: &dyn super::progress::Progress) -> Result<Input> {
+    let scan = pipeline.source.scan(plan).await?;
+    let known = pipeline.source.relations();
+    let mut given = reference_tables(pipeline, context)?;
+    let mut rows = BTreeMap::new();
+    for (name, table) in scan.relations {
+        let frame = context.session.read_table(table)?;
+        let (frame, n_rows) = spool::share_counted(context, frame, &|rows| progress.rows(rows)).await?;
+        rows.insert(name.clone(), n_rows);
+        metrics::counter!(telemetry::ROWS_READ, "pipeline" => pipeline.name.clone()).increment(n_rows);
+        let promise = known.iter().find(|relation| relation.name == name);
+        let relation = Relation::new(frame)
+            .with_key(promise.map(|relation| relation.key.clone()).unwrap_or_default())
+            .with_version(promise.and_then(|relation| relation.version.clone()));
+        given.insert(name, relation);
+    }
+    let outcome = scan.end.outcome().await?;
+    Ok(Input { given, outcome, rows })
+}
+
+fn reference_tables(pipeline: &Pipeline, context: &EpochContext) -> Result<BTreeMap<String, Relation>> {
+    let tables = pipeline.tables.iter().map(|(name, table)| Ok((name.clone(), Relation::new(context.session.read_table(Arc::clone(table))?))));
+    tables.collect()
+}
+
+/// The source's relations without a row.
+fn empty_input(pipeline: &Pipeline, context: &EpochContext) -> Result<BTreeMap<String, Relation>> {
+    let mut given = reference_tables(pipeline, context)?;
+    for relation in pipeline.source.relations() {
+        let frame = context.table(Arc::clone(&relation.schema), vec![vec![]])?;
+        given.insert(relation.name.clone(), Relation::new(frame).with_key(relation.key).with_version(relation.version));
+    }
+    Ok(given)
+}
+
+/// A relation's promise without a row.
+async fn planned(pipeline: &Pipeline, context: &EpochContext, name: &str) -> Result<Relation> {
+    let mut context = context.clone();
+    context.planning = true;
+    let given = empty_input(pipeline, &context)?;
+    let relation = Graph::new(pipeline, &context, given).relation(name, Base::Epoch).await?;
+    let frame = context.table(relation.schema(), vec![vec![]])?;
+    Ok(relation.with_frame(frame))
+}
+
+/// The input that an earlier attempt sealed.
+async fn spooled(pipeline: &Pipeline, context: &EpochContext, store: &crate::store::CheckpointStore, read: &Read, base: Checkpoint) -> Result<Input> {
+    let known = pipeline.source.relations();
+    let mut given = reference_tables(pipeline, context)?;
+    let mut rows = BTreeMap::new();
+    for (name, objects) in &read.spool {
+        let (schema, batches) = spool::read_objects(store, objects).await?;
+        rows.insert(name.clone(), batches.iter().map(|batch| batch.num_rows() as u64).sum());
+        let frame = context.session.read_table(Arc::new(MemTable::try_new(schema, vec![batches])?))?;
+        let promise = known.iter().find(|relation| relation.name == *name);
+        let relation = Relation::new(frame)
+            .with_key(promise.map(|relation| relation.key.clone()).unwrap_or_default())
+            .with_version(promise.and_then(|relation| relation.version.clone()));
+        given.insert(name.clone(), relation);
+    }
+    let rejects = match &read.rejects {
+        Some(object) => {
+            let corrupt = || Error::StoreCorrupt { path: store.path(object).to_string(), reason: "it is missing".into() };
+            store.parse(object, &store.get(object).await?.ok_or_else(corrupt)?)?
+        }
+        None => Vec::new(),
+    };
+    let mut reached = base;
+    reached.apply(&read.reached);
+    Ok(Input { given, outcome: ScanOutcome { reached, rejects, left_out: read.left_out.clone() }, rows })
+}
+
+/// The bars within a backfill's window.
+fn within(context: &EpochContext, frame: DataFrame, window: &Window) -> Result<DataFrame> {
+    let mut frame = frame;
+    let column = if frame.schema().has_column_with_unqualified_name("date") { "date" } else { "ts" };
+    let date = || cast(col(column), arrow::datatypes::DataType::Date32);
+    let day = |date: chrono::NaiveDate| cast(lit(date.to_string()), arrow::datatypes::DataType::Date32);
+    if let Some(from) = window.from {
+        frame = frame.filter(date().gt_eq(day(from)))?;
+    }
+    if let Some(to) = window.to {
+        frame = frame.filter(date().lt_eq(day(to)))?;
+    }
+    if !window.symbols.is_empty() {
+        let symbols: Vec<Expr> = window.symbols.iter().map(|symbol| lit(symbol.as_str())).collect();
+        frame = frame.filter(col("symbol").in_list(symbols, false))?;
+    }
+    debug_assert_eq!(context.planning, false);
+    Ok(frame)
+}
+
+/// Takes late bars out; they become dead letters.
+async fn drop_late(context: &EpochContext, relation: &str, compared: &mut Compared) -> Result<Vec<DeadLetter>> {
+    let late: Vec<&String> = compared.touched.iter().filter(|(_, touched)| touched.late).map(|(symbol, _)| symbol).collect();
+    if late.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (letters, frame) = {
+        let session = child(context, &[("c", compared.changed.frame.clone()), ("t", compared.newest_table(context)?)])?;
+        let older = session.sql("SELECT c.* FROM c JOIN t ON c.symbol = t.symbol WHERE arrow_cast(arrow_cast(c.ts, 'Timestamp(Microsecond, None)'), 'Int64') <= t.newest").await?;
+        let newer = session.sql("SELECT c.* FROM c LEFT JOIN t ON c.symbol = t.symbol WHERE t.newest IS NULL OR arrow_cast(arrow_cast(c.ts, 'Timestamp(Microsecond, None)'), 'Int64') > t.newest").await?;
+        let position = datafusion::functions::string::expr_fn::concat_ws(lit("|"), compared.changed.key.iter().map(|column| cast(col(column), arrow::datatypes::DataType::Utf8)).collect());
+        let rejects = reject_frame(older, relation, position, col("symbol"), lit(LATE))?;
+        (rejects_of(relation, &rejects).await?, context.share(newer).await?)
+    };
+    compared.keep(context, frame).await?;
+    Ok(letters)
+}
+
+/// The rows but for those that the sink's system refuses.
+fn without(rows: &EpochRows, refused: &[RefusedRow]) -> Result<EpochRows> {
+    let is_refused = |row: &RefusedRow| {
+        let columns = row.key.iter().map(|(column, value)| cast(col(datafusion::common::Column::from_name(column)), arrow::datatypes::DataType::Utf8).eq(lit(value.as_str())));
+        columns.reduce(Expr::and)
+    };
+    let mut frame = rows.frame().clone();
+    for condition in refused.iter().filter_map(is_refused) {
+        frame = frame.filter(Expr::Not(Box::new(condition)))?;
+    }
+    Ok(rows.with_frame(frame))
+}

@@ -1,0 +1,151 @@
+//! Evaluates the relations of a pipeline over one of three bases.
+
+use std::collections::{BTreeMap, HashMap};
+
+use datafusion::prelude::DataFrame;
+
+use super::builder::Pipeline;
+use super::clock::refuse_volatile;
+use crate::context::EpochContext;
+use crate::error::{Error, Result};
+use crate::relation::{Relation, Relations};
+use crate::transform::{Scope, scope_of};
+
+/// What stands at the history relation when a relation after it is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Base {
+    /// The epoch's changed rows only: enough for row-wise steps.
+    Epoch,
+    /// History and epoch of the touched symbols.
+    Touched,
+    /// History and epoch of all symbols.
+    All,
+}
+
+impl Base {
+    pub(crate) fn needed(scope: Scope) -> Self {
+        match scope {
+            Scope::Row => Self::Epoch,
+            Scope::Symbol => Self::Touched,
+            Scope::Everything | Scope::ByPlan => Self::All,
+        }
+    }
+}
+
+/// A step's side outputs.
+#[derive(Debug)]
+pub(crate) struct SideOutputs {
+    pub(crate) step: String,
+    pub(crate) rejects: Vec<DataFrame>,
+    pub(crate) notes: Vec<DataFrame>,
+}
+
+/// The relations of one epoch, computed when they are asked for.
+pub(crate) struct Graph<'a> {
+    pipeline: &'a Pipeline,
+    epoch: &'a EpochContext,
+    /// Source relations and reference tables.
+    given: BTreeMap<String, Relation>,
+    /// What stands at the history relation, by base.
+    history: HashMap<Base, Relation>,
+    done: HashMap<(usize, Base), BTreeMap<String, Relation>>,
+    /// Rejects and notes; of each step only those of the first base that it was computed over.
+    pub(crate) side: Vec<SideOutputs>,
+    scopes: HashMap<usize, Scope>,
+}
+
+impl<'a> Graph<'a> {
+    pub(crate) fn new(pipeline: &'a Pipeline, epoch: &'a EpochContext, given: BTreeMap<String, Relation>) -> Self {
+        Self { pipeline, epoch, given, history: HashMap::new(), done: HashMap::new(), side: Vec::new(), scopes: HashMap::new() }
+    }
+
+    /// Puts rows at the history relation for one base.
+    pub(crate) fn set_history(&mut self, base: Base, relation: Relation) {
+        self.history.insert(base, relation);
+    }
+
+    /// A relation over a base. Before and beside the history relation there is only [`Base::Epoch`].
+    pub(crate) async fn relation(&mut self, name: &str, base: Base) -> Result<Relation> {
+        if let Some(history) = &self.pipeline.history
+            && history.relation == name
+            && let Some(relation) = self.history.get(&base)
+        {
+            return Ok(relation.clone());
+        }
+        if let Some(relation) = self.given.get(name) {
+            return Ok(relation.clone());
+        }
+        let step = self.pipeline.step_of(name).ok_or_else(|| Error::schema(name, format!("there is no relation `{name}`")))?;
+        let base = if self.pipeline.is_after_history(name) { base } else { Base::Epoch };
+        if !self.done.contains_key(&(step, base)) {
+            let outputs = Box::pin(self.apply(step, base)).await?;
+            self.done.insert((step, base), outputs);
+        }
+        let outputs = self.done.get(&(step, base));
+        outputs.and_then(|outputs| outputs.get(name)).cloned().ok_or_else(|| {
+            let known: Vec<&str> = outputs.into_iter().flat_map(BTreeMap::keys).map(String::as_str).collect();
+            Error::schema(name, format!("the step gives no relation `{name}`, only `{}`", known.join("`, `")))
+        })
+    }
+
+    /// Everything a step reads, then the step itself.
+    async fn apply(&mut self, idx: usize, base: Base) -> Result<BTreeMap<String, Relation>> {
+        let Some(step) = self.pipeline.steps.get(idx) else { return Err(Error::internal("a step that does not exist was asked for")) };
+        let input = self.pipeline.step_input(idx);
+        let mut inputs: BTreeMap<String, Relation> = BTreeMap::new();
+        for name in std::iter::once(input.clone()).chain(step.transform.reads()) {
+            let relation = self.relation(&name, base).await?;
+            inputs.insert(name, relation);
+        }
+        for name in self.pipeline.tables.keys() {
+            if !inputs.contains_key(name) {
+                let relation = self.relation(name, base).await?;
+                inputs.insert(name.clone(), relation);
+            }
+        }
+        let outputs = step.transform.apply(&Relations::new(input, inputs), self.epoch).await.map_err(|error| self.in_step(&step.name, error))?;
+        let mut relations: BTreeMap<String, Relation> = outputs.others.into_iter().map(|(name, relation)| (format!("{}.{name}", step.name), relation)).collect();
+        if let Some(output) = outputs.output {
+            relations.insert(step.name.clone(), output);
+        }
+        let mut scope = step.transform.scope();
+        for relation in relations.values() {
+            refuse_volatile(&step.name, relation.frame.logical_plan())?;
+            if step.transform.scope() == Scope::ByPlan {
+                let found = scope_of(relation.frame.logical_plan());
+                scope = if scope == Scope::ByPlan { found } else { scope.max(found) };
+            }
+        }
+        // Over another base the plan holds the engine's own joins: the first look counts.
+        if !self.scopes.contains_key(&idx) {
+            self.scopes.insert(idx, scope);
+            self.side.push(SideOutputs { step: step.name.clone(), rejects: outputs.rejects, notes: outputs.notes });
+        }
+        Ok(relations)
+    }
+
+    fn in_step(&self, step: &str, error: Error) -> Error {
+        match error {
+            Error::Query { source, .. } => Error::Query { step: step.to_owned(), source },
+            other => other,
+        }
+    }
+
+    /// The widest scope between the history relation and `name`; [`Scope::Row`] before it. Steps whose scope is only known
+    /// by their plan count once they have been applied.
+    pub(crate) fn scope_after_history(&self, name: &str) -> Scope {
+        if !self.pipeline.is_after_history(name) || self.pipeline.history.as_ref().is_some_and(|history| history.relation == name) {
+            return Scope::Row;
+        }
+        let Some(idx) = self.pipeline.step_of(name) else { return Scope::Row };
+        let Some(step) = self.pipeline.steps.get(idx) else { return Scope::Row };
+        let own = self.scopes.get(&idx).copied().unwrap_or_else(|| step.transform.scope());
+        let inputs = std::iter::once(self.pipeline.step_input(idx)).chain(step.transform.reads());
+        inputs.map(|input| self.scope_after_history(&input)).fold(own, Scope::max)
+    }
+
+    /// The scope of a step as it was found.
+    pub(crate) fn scope_of_step(&self, idx: usize) -> Option<Scope> {
+        self.scopes.get(&idx).copied()
+    }
+}

@@ -1,0 +1,154 @@
+//! The dead letters of an epoch: collected, limited, kept over attempts.
+
+use std::collections::BTreeSet;
+
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::{DataType, Int64Type};
+use datafusion::prelude::DataFrame;
+use futures::TryStreamExt;
+use object_store::ObjectStore;
+
+use super::graph::SideOutputs;
+use super::report::{Note, NoteLevel};
+use crate::error::{Error, Result};
+use crate::schema::DeadLetter;
+use crate::sink::RefusedRow;
+use crate::store::{self, CheckpointStore};
+
+/// The reason of bars that are older than what was delivered; they do not count against the limit.
+pub(crate) const LATE: &str = "late";
+
+/// The dead letters of one epoch: the union over its attempts.
+#[derive(Debug, Default)]
+pub(crate) struct Letters(BTreeSet<DeadLetter>);
+
+impl Letters {
+    pub(crate) fn extend(&mut self, letters: impl IntoIterator<Item = DeadLetter>) {
+        self.0.extend(letters);
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    pub(crate) fn to_vec(&self) -> Vec<DeadLetter> {
+        self.0.iter().cloned().collect()
+    }
+
+    pub(crate) fn first(&self, n: usize) -> Vec<DeadLetter> {
+        self.0.iter().take(n).cloned().collect()
+    }
+
+    /// Fails if more rows were refused than allowed, or if nothing else was left of the epoch.
+    pub(crate) fn check(&self, max: Option<u64>, rows: u64) -> Result<()> {
+        let counted: Vec<&DeadLetter> = self.0.iter().filter(|letter| letter.reason != LATE).collect();
+        let refused = counted.len() as u64;
+        let Some(first) = counted.first() else { return Ok(()) };
+        let first = format!("{} {}@{}: {}", first.connector, first.partition, first.position, first.reason);
+        if max.is_some_and(|max| refused > max) {
+            let max = max.unwrap_or_default();
+            return Err(Error::DeadLetters { refused, reason: format!("max_dead_letters = {max}; nothing was delivered"), first });
+        }
+        if rows == 0 {
+            return Err(Error::DeadLetters { refused, reason: "nothing else was left of the epoch; nothing was delivered".into(), first });
+        }
+        Ok(())
+    }
+
+    /// Adds what earlier attempts of the same intent left.
+    pub(crate) async fn load_attempts(&mut self, store: &CheckpointStore, folder: &str) -> Result<()> {
+        let path = store.path(folder);
+        let names: Vec<_> = store.object_store().list(Some(&path)).map_ok(|meta| meta.location).try_collect().await.or_else(|source| match source {
+            object_store::Error::NotFound { .. } => Ok(Vec::new()),
+            source => Err(Error::Store { operation: "list", path: path.to_string(), source: Box::new(source) }),
+        })?;
+        for name in names.iter().filter(|name| name.filename() == Some("dead_letters.json")) {
+            let attempt = name.parts().rev().nth(1).map(|part| part.as_ref().to_owned()).unwrap_or_default();
+            let relative = format!("{folder}/{attempt}/dead_letters.json");
+            if let Some(bytes) = store.get(&relative).await? {
+                self.extend(store.parse::<Vec<DeadLetter>>(&relative, &bytes)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes them durable; says where.
+    pub(crate) async fn save(&self, store: &CheckpointStore, folder: &str, attempt: &str) -> Result<Option<String>> {
+        if self.0.is_empty() {
+            return Ok(None);
+        }
+        let name = format!("{folder}/{attempt}/dead_letters.json");
+        store.put(&name, store::json(&self.0)?).await?;
+        Ok(Some(name))
+    }
+}
+
+/// The rejects of a step, as dead letters.
+pub(crate) async fn rejects_of(step: &str, frame: &DataFrame) -> Result<Vec<DeadLetter>> {
+    let mut letters = Vec::new();
+    for batch in frame.clone().collect().await? {
+        let text = |name: &str| -> Result<_> {
+            let column = batch.column_by_name(name).ok_or_else(|| Error::schema(step, format!("the rejects lack the column `{name}`")))?;
+            Ok(arrow::compute::cast(column, &DataType::Utf8)?)
+        };
+        let (partition, position, symbol, reason, payload) = (text("partition")?, text("position")?, text("symbol")?, text("reason")?, text("payload")?);
+        let value = |array: &dyn Array, idx: usize| -> Option<String> {
+            let array = array.as_string::<i32>();
+            array.is_valid(idx).then(|| array.value(idx).to_owned())
+        };
+        letters.extend((0..batch.num_rows()).map(|idx| DeadLetter {
+            connector: step.to_owned(),
+            partition: value(&partition, idx).unwrap_or_default(),
+            position: value(&position, idx).unwrap_or_default(),
+            symbol: value(&symbol, idx),
+            reason: value(&reason, idx).unwrap_or_default(),
+            payload: value(&payload, idx).unwrap_or_default(),
+        }));
+    }
+    Ok(letters)
+}
+
+/// Rows that a sink refused, as dead letters.
+pub(crate) fn refused_by(sink: &str, relation: &str, rows: &[RefusedRow]) -> Vec<DeadLetter> {
+    let position = |row: &RefusedRow| row.key.iter().map(|(_, value)| value.as_str()).collect::<Vec<_>>().join("|");
+    rows.iter()
+        .map(|row| DeadLetter {
+            connector: sink.to_owned(),
+            partition: relation.to_owned(),
+            position: position(row),
+            symbol: row.symbol.clone(),
+            reason: row.reason.clone(),
+            payload: row.payload.clone(),
+        })
+        .collect()
+}
+
+/// The notes of a step.
+pub(crate) async fn notes_of(side: &SideOutputs) -> Result<Vec<Note>> {
+    let mut notes = Vec::new();
+    for frame in &side.notes {
+        for batch in frame.clone().collect().await? {
+            let text = |idx: usize| arrow::compute::cast(batch.column(idx), &DataType::Utf8);
+            let (kind, symbol, level, sentence) = (text(0)?, text(1)?, text(3)?, text(4)?);
+            let rows = batch.column(2).as_primitive::<Int64Type>();
+            for idx in 0..batch.num_rows() {
+                let value = |array: &dyn Array| array.as_string_opt::<i32>().filter(|array| array.is_valid(idx)).map(|array| array.value(idx).to_owned());
+                let level = match value(&level).as_deref() {
+                    Some("fail") => NoteLevel::Fail,
+                    Some("warning") => NoteLevel::Warning,
+                    _ => NoteLevel::Info,
+                };
+                notes.push(Note {
+                    step: side.step.clone(),
+                    kind: value(&kind).unwrap_or_default(),
+                    symbol: value(&symbol),
+                    rows: rows.value(idx),
+                    level,
+                    text: value(&sentence).unwrap_or_default(),
+                });
+            }
+        }
+    }
+    notes.sort_by(|a, b| (&a.kind, &a.symbol).cmp(&(&b.kind, &b.symbol)));
+    Ok(notes)
+}

@@ -1,0 +1,479 @@
+//! A run: claim the store, open the sinks, then one epoch after the other until the target is reached.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use chrono::{DateTime, Duration, Utc};
+use datafusion::prelude::{SessionConfig, SessionContext};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use tracing::Instrument;
+
+use super::builder::{DEAD_LETTER_SINK, Mode, Pipeline, SinkStep};
+use super::clock::fix_clock;
+use super::definition::{Definition, canonical};
+use super::epoch::EpochRun;
+use super::kill_point::{KillPoint, Probe};
+use super::progress::{NoProgress, Progress};
+use super::report::{EpochReport, RunReport};
+use crate::checkpoint::Checkpoint;
+use crate::error::{Error, Result};
+use crate::sink::{Idempotence, Sink};
+use crate::source::{EpochLimit, EpochPlan, Window};
+use crate::store::{Commit, EpochKind, Intent, Log, RecordBody, StateRef};
+use crate::token::{EpochToken, SinkId};
+
+/// How many changed settings an error lists.
+const SHOWN_DIFFERENCES: usize = 5;
+
+/// A request to stop: the current epoch is finished or abandoned whole.
+#[derive(Debug, Clone)]
+pub struct Shutdown(tokio::sync::watch::Sender<bool>);
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        Self(tokio::sync::watch::channel(false).0)
+    }
+}
+
+impl Shutdown {
+    /// Nothing is requested yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Asks every run that holds a clone to stop.
+    pub fn request(&self) {
+        self.0.send_replace(true);
+    }
+
+    /// Whether somebody has asked.
+    pub fn is_requested(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    pub(crate) async fn requested(&self) {
+        // The sender lives as long as `self`: waiting cannot fail.
+        let _ = self.0.subscribe().wait_for(|requested| *requested).await;
+    }
+}
+
+/// Everything again, whatever the sinks hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rebuild {
+    /// Only this sink; the others keep what they hold.
+    pub sink: Option<String>,
+}
+
+/// What a run is to do.
+#[derive(Debug, Clone)]
+pub struct RunOptions {
+    /// Only these bars, again: a backfill.
+    pub window: Option<Window>,
+    /// The one way back after a changed definition, a lost store, a new sink.
+    pub rebuild: Option<Rebuild>,
+    /// Asks the run to stop.
+    pub shutdown: Shutdown,
+    /// Who watches.
+    pub progress: Arc<dyn Progress>,
+    /// Strikes at kill points: for tests.
+    pub probe: Option<Arc<dyn Probe>>,
+}
+
+impl Default for RunOptions {
+    fn default() -> Self {
+        Self { window: None, rebuild: None, shutdown: Shutdown::new(), progress: Arc::new(NoProgress), probe: None }
+    }
+}
+
+impl Pipeline {
+    /// Runs until everything that is new now has been delivered.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Mismatch`] if pipeline, store and sinks do not belong together; [`Error::Fenced`] if another runner takes
+    /// over; [`Error::Interrupted`] on shutdown in the middle of an epoch; whatever source, transforms and sinks give, with
+    /// the epoch and the step. An epoch that fails leaves nothing visible in transactional sinks and is run again.
+    pub async fn run(&self, options: RunOptions) -> Result<RunReport> {
+        let span = tracing::info_span!("stockflow.run", pipeline = %self.name);
+        let result = self.run_inner(options).instrument(span).await;
+        if let Err(error) = &result {
+            metrics::counter!(crate::telemetry::ERRORS, "pipeline" => self.name.clone(), "class" => error.class().to_string()).increment(1);
+        }
+        result
+    }
+
+    async fn run_inner(&self, options: RunOptions) -> Result<RunReport> {
+        let start = Instant::now();
+        self.check_run(&options)?;
+        // Types, scopes and volatile functions are checked before anything is claimed.
+        self.describe().await?;
+        let definition = Definition::of(self);
+        let log = self.store.claim(&self.name).await.map_err(|error| error.at(&self.name, 0, "claim"))?;
+        let mut runner = Runner::new(self, options, log, definition);
+        runner.strike(&KillPoint::AfterClaim)?;
+        runner.check_definition().await?;
+        runner.open_sinks().await?;
+        runner.strike(&KillPoint::AfterOpen)?;
+        runner.definition.save(&self.store).await?;
+        runner.run().await?;
+        Ok(RunReport {
+            pipeline: self.name.clone(),
+            generation: runner.log.generation().0,
+            up_to_date: runner.epochs.is_empty(),
+            interrupted: runner.options.shutdown.is_requested() && !runner.finished,
+            epochs: runner.epochs,
+            elapsed: start.elapsed(),
+        })
+    }
+
+    fn check_run(&self, options: &RunOptions) -> Result<()> {
+        let invalid = |reason: String| Err(Error::InvalidPipeline { pipeline: self.name.clone(), reason });
+        if options.window.is_some() && options.rebuild.is_some() {
+            return invalid("a run is a backfill or a rebuild, not both".into());
+        }
+        if options.window.is_some() && self.history.is_none() {
+            return invalid("a backfill needs a history relation: without one the bars around its window are unknown".into());
+        }
+        match options.rebuild.as_ref().and_then(|rebuild| rebuild.sink.as_ref()) {
+            Some(name) if !self.sinks.iter().any(|sink| sink.name == *name) => {
+                let known: Vec<&str> = self.sinks.iter().map(|sink| sink.name.as_str()).collect();
+                invalid(format!("there is no sink `{name}`; there are `{}`", known.join("`, `")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A session with all functions, whose clock is `now`.
+    pub(crate) fn session(&self, now: DateTime<Utc>) -> Result<SessionContext> {
+        let mut config = SessionConfig::new().with_information_schema(true);
+        if let Some(threads) = self.threads {
+            config = config.with_target_partitions(threads);
+        }
+        // One text type everywhere: relations are compared and written by it.
+        config.options_mut().execution.parquet.schema_force_view_types = false;
+        config.options_mut().sql_parser.map_string_types_to_utf8view = false;
+        let session = match &self.runtime {
+            Some(runtime) => SessionContext::new_with_config_rt(config, Arc::clone(runtime)),
+            None => SessionContext::new_with_config(config),
+        };
+        crate::functions::register(&session)?;
+        fix_clock(&session, now);
+        for (name, table) in &self.tables {
+            session.register_table(name.as_str(), Arc::clone(table))?;
+        }
+        Ok(session)
+    }
+
+    /// Commits a position without reading or delivering anything.
+    pub(crate) async fn commit_position(&self, to: u64, checkpoint: Checkpoint, state: StateRef) -> Result<Checkpoint> {
+        let mut log = self.store.claim(&self.name).await?;
+        let epoch = next_epoch(&log);
+        let now = next_now(&log);
+        let last = log.head.commit.clone();
+        let (snapshot, deltas) = log.checkpoint_base().await?;
+        let commit = Commit {
+            epoch,
+            kind: EpochKind::Rewind { to },
+            now,
+            definition: last.as_ref().map(|commit| commit.definition.clone()).unwrap_or_default(),
+            sinks: last.as_ref().map(|commit| commit.sinks.clone()).unwrap_or_default(),
+            snapshot,
+            deltas,
+            checkpoint: log.head.checkpoint.delta(&checkpoint),
+            pins: None,
+            dead_letters: None,
+            state,
+            left_out: Vec::new(),
+            rows: BTreeMap::new(),
+        };
+        log.append(RecordBody::Commit(commit)).await?;
+        Ok(checkpoint)
+    }
+}
+
+pub(crate) fn next_epoch(log: &Log) -> u64 {
+    let committed = log.head.commit.as_ref().map_or(0, |commit| commit.epoch);
+    let open = log.head.open.as_ref().map_or(0, |intent| intent.epoch);
+    committed.max(open.saturating_sub(1)) + 1
+}
+
+/// The next intent's time: greater than the last one even if the machine's clock was set back.
+fn next_now(log: &Log) -> DateTime<Utc> {
+    let last = log.head.commit.as_ref().map(|commit| commit.now).max(log.head.open.as_ref().map(|intent| intent.now));
+    let now = DateTime::from_timestamp_micros(Utc::now().timestamp_micros()).unwrap_or_else(Utc::now);
+    last.map_or(now, |last| now.max(last + Duration::microseconds(1)))
+}
+
+/// The token of an intent.
+pub(crate) fn token_of(uuid: &str, intent: &Intent) -> EpochToken {
+    let text = canonical(&json!({"pipeline": uuid, "intent": intent}));
+    let digest = Sha256::digest(text);
+    let hash = digest.iter().take(8).fold(0_u64, |hash, byte| (hash << 8) | u64::from(*byte));
+    EpochToken { epoch: intent.epoch, hash: hash & (u64::MAX >> 1) }
+}
+
+pub(crate) struct Runner<'a> {
+    pub(crate) pipeline: &'a Pipeline,
+    pub(crate) options: RunOptions,
+    pub(crate) log: Log,
+    pub(crate) definition: Definition,
+    /// What each sink holds, as `open` told.
+    pub(crate) tokens: BTreeMap<String, Option<EpochToken>>,
+    /// The input part of the definition is as it was at the last commit.
+    same_input: bool,
+    epochs: Vec<EpochReport>,
+    finished: bool,
+}
+
+impl<'a> Runner<'a> {
+    fn new(pipeline: &'a Pipeline, options: RunOptions, log: Log, definition: Definition) -> Self {
+        Self { pipeline, options, log, definition, tokens: BTreeMap::new(), same_input: true, epochs: Vec::new(), finished: false }
+    }
+
+    /// Passes a kill point.
+    pub(crate) fn strike(&self, point: &KillPoint) -> Result<()> {
+        self.options.probe.as_ref().map_or(Ok(()), |probe| probe.at(point))
+    }
+
+    fn mismatch(&self, difference: impl Into<String>) -> Error {
+        Error::Mismatch { pipeline: self.pipeline.name.clone(), difference: difference.into() }
+    }
+
+    /// Compares the definition with the one of the last commit and of the open intent.
+    async fn check_definition(&mut self) -> Result<()> {
+        let committed = self.log.head.commit.as_ref().map(|commit| commit.definition.clone());
+        let open = self.log.head.open.as_ref().map(|intent| intent.definition.clone());
+        for fingerprint in [committed, open].into_iter().flatten().filter(|fingerprint| !fingerprint.is_empty()) {
+            let Some(earlier) = Definition::load(&self.pipeline.store, &fingerprint).await? else {
+                return Err(Error::StoreCorrupt { path: self.pipeline.store.path("definitions").to_string(), reason: format!("definition {fingerprint} is missing") });
+            };
+            self.same_input &= self.definition.same_input(&earlier);
+            let mut difference = self.definition.difference(&earlier);
+            if difference.is_empty() || self.options.rebuild.is_some() {
+                continue;
+            }
+            let more = difference.len().saturating_sub(SHOWN_DIFFERENCES);
+            difference.truncate(SHOWN_DIFFERENCES);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            return Err(self.mismatch(format!("its definition has changed: {}{more}", difference.join("; "))));
+        }
+        Ok(())
+    }
+
+    /// The sinks and, last, the dead-letter sink.
+    pub(crate) fn sinks(&self) -> Vec<(String, Arc<dyn Sink>)> {
+        let dead_letters = self.pipeline.dead_letters.iter().map(|sink| (DEAD_LETTER_SINK.to_owned(), Arc::clone(sink)));
+        self.pipeline.sinks.iter().map(|sink| (sink.name.clone(), Arc::clone(&sink.sink))).chain(dead_letters).collect()
+    }
+
+    pub(crate) async fn open_sink(&self, name: &str, sink: &dyn Sink) -> Result<Option<EpochToken>> {
+        let id = SinkId::new(self.pipeline.name.clone(), name);
+        self.pipeline.backoff.retry("open", || sink.open(&id, self.log.generation())).await
+    }
+
+    async fn open_sinks(&mut self) -> Result<()> {
+        let epoch = next_epoch(&self.log);
+        for (name, sink) in self.sinks() {
+            let token = self.open_sink(&name, sink.as_ref()).await.map_err(|error| error.at(&self.pipeline.name, epoch, format!("open of sink `{name}`")))?;
+            if self.options.rebuild.is_none() {
+                self.check_token(&name, sink.as_ref(), token)?;
+            }
+            self.tokens.insert(name, token);
+        }
+        Ok(())
+    }
+
+    /// For intent E a sink may hold E or what the last commit says (E-1).
+    fn check_token(&self, name: &str, sink: &dyn Sink, token: Option<EpochToken>) -> Result<()> {
+        let head = &self.log.head;
+        let open = head.open.as_ref().zip(head.uuid.as_ref()).map(|(intent, uuid)| token_of(uuid, intent));
+        if token.is_some() && token == open {
+            return Ok(());
+        }
+        let since_now = self.pipeline.sinks.iter().any(|step| step.name == name && step.since_now) || name == DEAD_LETTER_SINK;
+        match (head.commit.as_ref().map(|commit| commit.sinks.get(name)), token) {
+            // A first run, or a sink that joins.
+            (None, None) => Ok(()),
+            (Some(None), None) if since_now => Ok(()),
+            (Some(None), None) => Err(self.mismatch(format!("sink `{name}` is new and lacks what was delivered before; fill it with `--rebuild --sink {name}`, or give it since = \"now\""))),
+            (None, Some(token)) => Err(self.mismatch(format!("the checkpoint store is new, but sink `{name}` already holds epoch {}", token.epoch))),
+            (Some(None), Some(token)) => Err(self.mismatch(format!("sink `{name}` is new to this pipeline, but already holds epoch {}", token.epoch))),
+            (Some(Some(expected)), token) if *expected == token => Ok(()),
+            (Some(Some(_)), None) if sink.idempotence() != Idempotence::Transactional => Ok(()),
+            (Some(Some(expected)), token) => {
+                let show = |token: Option<EpochToken>| token.map_or_else(|| "no epoch".to_owned(), |token| format!("epoch {} ({token})", token.epoch));
+                Err(self.mismatch(format!("sink `{name}` holds {}, but the checkpoint store says {}", show(token), show(*expected))))
+            }
+        }
+    }
+
+    async fn run(&mut self) -> Result<()> {
+        if self.options.rebuild.is_none() && self.log.head.open.is_some() && !self.resume().await? {
+            return Ok(());
+        }
+        match (self.options.rebuild.clone(), self.options.window.clone()) {
+            (Some(rebuild), _) => self.rebuild(&rebuild).await?,
+            (None, Some(window)) => self.backfill(window).await?,
+            (None, None) => self.follow().await?,
+        }
+        Ok(())
+    }
+
+    /// Finishes the epoch that an earlier run began; false if the run was asked to stop.
+    async fn resume(&mut self) -> Result<bool> {
+        let Some(intent) = self.log.head.open.clone() else { return Ok(true) };
+        match self.epoch(intent.clone(), true).await {
+            Ok(()) => Ok(!self.options.shutdown.is_requested()),
+            // What was pinned is gone, and nothing of the epoch is visible anywhere: it may be planned anew.
+            Err(error) if error.is_pin_lost() && !self.is_held(&intent) => {
+                let reason = error.chain().join(": ");
+                tracing::warn!(epoch = intent.epoch, %reason, "the open epoch cannot be read again as it was planned, and nothing of it was delivered: it is planned anew");
+                self.log.append(RecordBody::Abandon { epoch: intent.epoch, reason }).await?;
+                Ok(true)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether a sink holds the intent's epoch.
+    fn is_held(&self, intent: &Intent) -> bool {
+        let Some(uuid) = &self.log.head.uuid else { return false };
+        let token = token_of(uuid, intent);
+        self.tokens.values().any(|held| *held == Some(token))
+    }
+
+    fn limit(&self, skip: &BTreeSet<String>) -> EpochLimit {
+        EpochLimit {
+            max_partitions: self.pipeline.max_partitions,
+            everything: self.pipeline.mode == Mode::Full,
+            skip: skip.clone(),
+            ..EpochLimit::default()
+        }
+    }
+
+    async fn plan(&self, from: &Checkpoint, limit: &EpochLimit) -> Result<Option<EpochPlan>> {
+        let source = &self.pipeline.source;
+        let plan = self.pipeline.backoff.retry("plan", || source.plan(from, limit)).await;
+        plan.map_err(|error| error.at(&self.pipeline.name, next_epoch(&self.log), "plan"))
+    }
+
+    /// Epoch after epoch until everything that was there at the start has been tried once.
+    async fn follow(&mut self) -> Result<()> {
+        let full = self.pipeline.mode == Mode::Full;
+        let mut skip = BTreeSet::new();
+        let mut target: Option<Checkpoint> = None;
+        loop {
+            let from = if full { Checkpoint::new() } else { self.log.head.checkpoint.clone() };
+            if target.is_none() {
+                let everything = EpochLimit { max_partitions: None, ..self.limit(&skip) };
+                target = self.plan(&from, &everything).await?.map(|plan| plan.upto);
+            }
+            let Some(plan) = self.plan(&from, &self.limit(&skip)).await? else { break };
+            let moved = from.delta(&plan.upto);
+            let wanted = target.as_ref().is_some_and(|target| moved.set.keys().any(|partition| target.get(partition).is_some()) || moved.set.is_empty());
+            if !wanted || full && self.is_same_as_last(&plan) {
+                break;
+            }
+            self.strike(&KillPoint::AfterPlan)?;
+            let intent = self.intent(EpochKind::Run, full, plan, next_epoch(&self.log)).await?;
+            self.begin(intent).await?;
+            if let Some(report) = self.epochs.last() {
+                skip.extend(report.left_out.iter().map(|left_out| left_out.partition.clone()));
+            }
+            if self.options.shutdown.is_requested() {
+                return Ok(());
+            }
+            if full {
+                break;
+            }
+        }
+        self.finished = true;
+        Ok(())
+    }
+
+    fn is_same_as_last(&self, plan: &EpochPlan) -> bool {
+        self.log.head.commit.as_ref().and_then(|commit| commit.pins.as_ref()) == Some(&plan.pins)
+    }
+
+    async fn rebuild(&mut self, rebuild: &Rebuild) -> Result<()> {
+        for sink in self.pipeline.sinks.iter().filter(|sink| rebuild.sink.as_ref().is_none_or(|name| *name == sink.name)) {
+            if sink.sink.write_mode() == crate::sink::WriteMode::Append {
+                tracing::warn!(sink = %sink.name, "this sink only appends: it gets its rows again");
+            }
+        }
+        // From the history relation; the source is read from its start where that does not do.
+        let from_start = self.pipeline.history.is_none() || self.log.head.commit.is_none() || !self.same_input;
+        let from = if from_start { Checkpoint::new() } else { self.log.head.checkpoint.clone() };
+        let limit = EpochLimit { everything: from_start, ..EpochLimit::default() };
+        let plan = self.plan(&from, &limit).await?;
+        let plan = plan.unwrap_or_else(|| EpochPlan { upto: from.clone(), from, pins: serde_json::Value::Null, rows: None, window: None });
+        let highest = self.tokens.values().flatten().map(|token| token.epoch).max().unwrap_or(0);
+        let epoch = next_epoch(&self.log).max(self.log.head.open.as_ref().map_or(0, |intent| intent.epoch + 1)).max(highest + 1);
+        self.strike(&KillPoint::AfterPlan)?;
+        let kind = EpochKind::Rebuild { sink: rebuild.sink.clone() };
+        let intent = self.intent(kind, from_start, plan, epoch).await?;
+        self.begin(intent).await?;
+        self.finished = true;
+        Ok(())
+    }
+
+    async fn backfill(&mut self, window: Window) -> Result<()> {
+        let limit = EpochLimit { everything: true, window: Some(window.clone()), ..EpochLimit::default() };
+        let Some(plan) = self.plan(&Checkpoint::new(), &limit).await? else {
+            self.finished = true;
+            return Ok(());
+        };
+        self.strike(&KillPoint::AfterPlan)?;
+        let intent = self.intent(EpochKind::Backfill { window }, true, plan, next_epoch(&self.log)).await?;
+        self.begin(intent).await?;
+        self.finished = true;
+        Ok(())
+    }
+
+    async fn intent(&self, kind: EpochKind, from_start: bool, plan: EpochPlan, epoch: u64) -> Result<Intent> {
+        let history = match &self.pipeline.history {
+            Some(step) => self.pipeline.backoff.retry("history", || step.history.version()).await?,
+            None => None,
+        };
+        Ok(Intent {
+            epoch,
+            kind,
+            now: next_now(&self.log),
+            from_start,
+            upto: plan.from.delta(&plan.upto),
+            pins: plan.pins,
+            history,
+            definition: self.definition.fingerprint(),
+            rows: plan.rows,
+        })
+    }
+
+    async fn begin(&mut self, intent: Intent) -> Result<()> {
+        let (pipeline, epoch) = (self.pipeline.name.clone(), intent.epoch);
+        self.log.append(RecordBody::Intent(intent.clone())).await.map_err(|error| error.at(&pipeline, epoch, "intent"))?;
+        self.strike(&KillPoint::AfterIntent)?;
+        self.epoch(intent, false).await
+    }
+
+    async fn epoch(&mut self, intent: Intent, resumed: bool) -> Result<()> {
+        let span = tracing::info_span!("stockflow.epoch", pipeline = %self.pipeline.name, epoch = intent.epoch);
+        let report = EpochRun::new(self, intent, resumed)?.run().instrument(span).await?;
+        let pipeline = self.pipeline.name.clone();
+        metrics::counter!(crate::telemetry::EPOCHS, "pipeline" => pipeline.clone()).increment(1);
+        metrics::gauge!(crate::telemetry::LAST_EPOCH, "pipeline" => pipeline.clone()).set(report.epoch as f64);
+        metrics::gauge!(crate::telemetry::LAST_COMMIT, "pipeline" => pipeline).set(Utc::now().timestamp() as f64);
+        self.epochs.push(report);
+        Ok(())
+    }
+
+    /// The sinks that an epoch of this kind delivers to.
+    pub(crate) fn targets(&self, kind: &EpochKind) -> Vec<&'a SinkStep> {
+        let only = match kind {
+            EpochKind::Rebuild { sink } => sink.clone(),
+            _ => None,
+        };
+        self.pipeline.sinks.iter().filter(|sink| only.as_ref().is_none_or(|only| sink.name == *only)).collect()
+    }
+}

@@ -1,0 +1,221 @@
+//! Takes prices to another basis: as traded, adjusted for splits, adjusted for dividends too.
+
+mod action;
+
+use async_trait::async_trait;
+use datafusion::functions::expr_fn::{concat, nullif};
+use datafusion::functions_aggregate::expr_fn::count;
+use datafusion::logical_expr::{Expr, lit, when};
+use datafusion::prelude::DataFrame;
+use serde_json::json;
+
+use super::expr::{all_columns, column, finite, require, shared};
+use super::{Outputs, Scope, Transform, note_frame};
+use crate::context::EpochContext;
+use crate::error::{Error, Result};
+use crate::relation::{REVISION, Relation, Relations};
+use crate::schema::{BAR_KEY, Basis, PRICE_COLUMNS};
+
+/// What the adjustment is read from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AdjustBy {
+    /// The ratio `adj_close / close` of each bar, as the provider gives it.
+    Ratio,
+    /// A relation (or a registered table) of corporate actions, by name.
+    Actions(String),
+}
+
+/// Takes the prices of bars to another basis.
+///
+/// # Input
+///
+/// Bars. By the ratio they are on basis `raw` or `split`; by actions likewise, and `split` can only go on to `total`.
+/// Bars that are on the wanted basis already stay as they are.
+///
+/// # Output
+///
+/// The same bars and columns with open, high, low and close multiplied by the bar's factor, and `basis` set.
+/// `adj_close` stays as the provider gave it. Key `(symbol, interval, ts)`; version as the input's by the ratio (a new
+/// ratio comes with a new `as_of`), `revision` by actions (an old bar changes when a new action is known).
+///
+/// # Formula
+///
+/// ```text
+/// by the ratio    factor(t) = adj_close(t) / close(t)                                        (basis total)
+/// by actions      S(t) = product of denominator / numerator over the splits with an ex-date after t
+///                 D(t) = product of 1 - d · r / p over the dividends and gains with an ex-date after t
+///                 factor(t) = S(t) for split, S(t) · D(t) for total
+/// ```
+///
+/// `d` is the dividend per share on the ex-date's terms, `r` the ratio numerator / denominator of a split on the same date
+/// (1 without one), `p` the last close as traded before the ex-date.
+/// By actions the volume is divided by `S(t)`: one old share is several new ones. By the ratio it stays as traded, since the
+/// ratio does not tell splits from dividends.
+///
+/// # Nulls
+///
+/// Where there is no factor (`adj_close` or `close` is NULL, zero or not finite; a dividend as large as the price) the four
+/// prices are NULL, never left on another basis, and a note `adjust.no_factor` warns by symbol.
+///
+/// # Errors
+///
+/// [`Error::InvalidParameter`] for a basis that the method cannot give, [`Error::Schema`] if columns or the actions are
+/// missing. Bars on a basis that cannot be taken to the wanted one fail the epoch (note `adjust.basis`).
+#[derive(Debug, Clone)]
+pub struct Adjust {
+    target: Basis,
+    by: AdjustBy,
+}
+
+const STEP: &str = "adjust";
+/// The factor of the prices while the transform works.
+const FACTOR: &str = "__factor";
+/// The factor of the volume.
+const SHARES: &str = "__shares";
+
+impl Default for Adjust {
+    fn default() -> Self {
+        Self::by_ratio()
+    }
+}
+
+impl Adjust {
+    /// To total return, by the ratio `adj_close / close`.
+    pub fn by_ratio() -> Self {
+        Self { target: Basis::Total, by: AdjustBy::Ratio }
+    }
+
+    /// To a basis, by a relation of corporate actions.
+    pub fn by_actions(target: Basis, actions: impl Into<String>) -> Self {
+        Self { target, by: AdjustBy::Actions(actions.into()) }
+    }
+
+    /// The wanted basis.
+    #[must_use]
+    pub fn with_target(mut self, target: Basis) -> Self {
+        self.target = target;
+        self
+    }
+
+    /// The wanted basis.
+    pub fn target(&self) -> Basis {
+        self.target
+    }
+
+    fn check(&self) -> Result<()> {
+        match (&self.by, self.target) {
+            (AdjustBy::Ratio, Basis::Split) => {
+                Err(Error::parameter(STEP, "basis", "`split` cannot be read from the ratio `adj_close / close`, which holds dividends too; choose `total`, or name a relation of actions"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The words of the bases that can be taken to the wanted one.
+    fn accepted(&self) -> Vec<Expr> {
+        let from: &[Basis] = match (&self.by, self.target) {
+            (_, Basis::Raw) => &[Basis::Raw],
+            (AdjustBy::Ratio, _) | (_, Basis::Total) => &[Basis::Raw, Basis::Split, Basis::Total],
+            (AdjustBy::Actions(_), Basis::Split) => &[Basis::Raw, Basis::Split],
+        };
+        from.iter().map(|it| lit(it.as_str())).collect()
+    }
+
+    /// The rows with the factors of their prices and volumes.
+    async fn factors(&self, rows: DataFrame, inputs: &Relations, epoch: &EpochContext) -> Result<DataFrame> {
+        match &self.by {
+            AdjustBy::Ratio => {
+                let ratio = column("adj_close") / nullif(column("close"), lit(0.0));
+                let mut out = all_columns(&rows);
+                out.extend([ratio.alias(FACTOR), lit(1.0).alias(SHARES)]);
+                Ok(rows.select(out)?)
+            }
+            AdjustBy::Actions(name) => {
+                let actions = match inputs.get(name) {
+                    Ok(relation) => relation.frame.clone(),
+                    Err(missing) => epoch.session.table(name.as_str()).await.map_err(|_| missing)?,
+                };
+                action::factors(rows, Relation::new(actions), self.target, epoch).await
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Transform for Adjust {
+    async fn apply(&self, inputs: &Relations, epoch: &EpochContext) -> Result<Outputs> {
+        self.check()?;
+        let input = inputs.input()?;
+        let mut needed = vec!["symbol", "interval", "ts", "date", "volume", "adj_close", "basis"];
+        needed.extend(PRICE_COLUMNS);
+        require(STEP, input, &needed)?;
+        let rows = shared(epoch, input.frame.clone()).await?;
+        let wrong = rows.clone().filter(column("basis").in_list(self.accepted(), true))?;
+        let with_factors = self.factors(rows, inputs, epoch).await?;
+        let unchanged = column("basis").eq(lit(self.target.as_str()));
+        let usable = finite(column(FACTOR)).and(column(FACTOR).gt(lit(0.0)));
+        let factor = when(unchanged.clone(), lit(1.0)).when(usable, column(FACTOR)).end()?;
+        let factors = with_factors.with_column(FACTOR, factor)?;
+        let schema = input.schema();
+        let adjusted = schema.fields().iter().map(|field| {
+            let name = field.name().as_str();
+            Ok(match name {
+                it if PRICE_COLUMNS.contains(&it) => (column(it) * column(FACTOR)).alias(it),
+                "volume" => when(unchanged.clone(), column(name)).otherwise(column(name) * column(SHARES))?.alias(name),
+                "basis" => lit(self.target.as_str()).alias(name),
+                other => column(other),
+            })
+        });
+        let frame = factors.clone().select(adjusted.collect::<Result<Vec<Expr>>>()?)?;
+        let version = match self.by {
+            AdjustBy::Ratio => input.version.clone(),
+            AdjustBy::Actions(_) => Some(REVISION.into()),
+        };
+        let mut outputs = Outputs::one(Relation::new(frame).with_key(BAR_KEY).with_version(version));
+        outputs.notes.push(self.wrong_basis(wrong)?);
+        outputs.notes.push(no_factor(factors)?);
+        Ok(outputs)
+    }
+
+    fn reads(&self) -> Vec<String> {
+        match &self.by {
+            AdjustBy::Ratio => Vec::new(),
+            AdjustBy::Actions(name) => vec![name.clone()],
+        }
+    }
+
+    fn scope(&self) -> Scope {
+        match self.by {
+            AdjustBy::Ratio => Scope::Row,
+            AdjustBy::Actions(_) => Scope::Symbol,
+        }
+    }
+
+    fn definition(&self) -> serde_json::Value {
+        let by = match &self.by {
+            AdjustBy::Ratio => json!("ratio"),
+            AdjustBy::Actions(name) => json!({ "actions": name }),
+        };
+        json!({ "type": STEP, "target": self.target, "by": by })
+    }
+}
+
+impl Adjust {
+    fn wrong_basis(&self, rows: DataFrame) -> Result<DataFrame> {
+        let found = rows.aggregate(vec![column("symbol"), column("basis")], vec![count(lit(1_i64)).alias("n")])?;
+        let by = if self.by == AdjustBy::Ratio { "the ratio" } else { "actions" };
+        let text = concat(vec![lit("bars on basis `"), column("basis"), lit(format!("` cannot be taken to `{}` by {by}", self.target))]);
+        note_frame(found, lit("adjust.basis"), column("symbol"), column("n"), lit("fail"), text)
+    }
+}
+
+fn no_factor(rows: DataFrame) -> Result<DataFrame> {
+    // A bar without a close has no price to adjust: that is no news.
+    let lost = column(FACTOR).is_null().and(column("close").is_not_null());
+    let found = rows.filter(lost)?.aggregate(vec![column("symbol")], vec![count(lit(1_i64)).alias("n")])?;
+    let text = lit("bars have no factor of adjustment, so their adjusted prices are NULL");
+    note_frame(found, lit("adjust.no_factor"), column("symbol"), column("n"), lit("warning"), text)
+}
+
+#[cfg(test)]
+mod tests;

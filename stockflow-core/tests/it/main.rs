@@ -1,0 +1,10 @@
+//! The engine against its contracts (design section 4, paragraph by paragraph) with the twins in memory.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs, unreachable_pub)]
+
+mod crash;
+mod epochs;
+mod errors;
+mod guarantee;
+mod identity;
+mod kit;
+mod support;

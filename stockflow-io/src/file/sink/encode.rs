@@ -1,0 +1,177 @@
+//! Writes rows as one object: Parquet, CSV or NDJSON.
+
+use std::fmt::Write as _;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use arrow::csv::WriterBuilder as CsvBuilder;
+use arrow::datatypes::{DataType, SchemaRef};
+use arrow::error::ArrowError;
+use arrow::json::writer::{LineDelimited, WriterBuilder as JsonBuilder};
+use arrow::record_batch::RecordBatch;
+use datafusion::execution::SendableRecordBatchStream;
+use futures::TryStreamExt;
+use object_store::buffered::BufWriter;
+use parquet::arrow::AsyncArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::WriterProperties;
+use parquet::schema::types::ColumnPath;
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+use stockflow_core::{Error, Result};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+
+use super::log::DataFile;
+use crate::file::format::FileFormat;
+use crate::location::{Location, origin, refuse};
+
+/// Rows of a row group: a tenth of a second of decoding, and the unit that readers share out.
+const ROW_GROUP: usize = 256 << 10;
+/// Bytes of one part of an upload.
+const PART: usize = 8 << 20;
+
+/// Fails for columns that the format has no words for.
+pub(super) fn check(format: FileFormat, schema: &SchemaRef, output: &str) -> Result<()> {
+    let is_bad = |data_type: &DataType| match format {
+        FileFormat::Csv => data_type.is_nested() || data_type.is_binary() || matches!(data_type, DataType::Union(..)),
+        FileFormat::Ndjson => matches!(data_type, DataType::Union(..)),
+        FileFormat::Parquet => matches!(data_type, DataType::Union(..)),
+    };
+    match schema.fields().iter().find(|field| is_bad(field.data_type())) {
+        Some(field) => {
+            let reason = format!("column `{}` has the type {}, which {format} cannot hold; leave it out or cast it", field.name(), field.data_type());
+            Err(refuse(output, reason))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Writes all rows of a stream to `place`; on an error nothing is left there.
+pub(super) async fn write(
+    place: &Location,
+    file: String,
+    format: FileFormat,
+    schema: &SchemaRef,
+    rows: SendableRecordBatchStream,
+    footer: Vec<KeyValue>,
+) -> Result<DataFile> {
+    let inner = BufWriter::with_capacity(Arc::clone(place.store()), place.path().clone(), PART);
+    let mut writer = Hashed { inner, hash: Sha256::new(), bytes: 0 };
+    let written = match format {
+        FileFormat::Parquet => parquet(&mut writer, place, schema, rows, footer).await,
+        FileFormat::Csv | FileFormat::Ndjson => text(&mut writer, place, format, schema, rows).await,
+    };
+    match written {
+        Ok(rows) => {
+            let mut sha256 = String::with_capacity(64);
+            for byte in writer.hash.finalize() {
+                let _ = write!(sha256, "{byte:02x}");
+            }
+            Ok(DataFile { file, rows, bytes: writer.bytes, sha256 })
+        }
+        Err((error, is_open)) => {
+            if is_open && let Err(error) = writer.inner.abort().await {
+                tracing::debug!(%error, "an upload could not be given up");
+            }
+            Err(error)
+        }
+    }
+}
+
+/// An error, and whether the upload is still open.
+type Broken = (Error, bool);
+
+async fn parquet(writer: &mut Hashed, place: &Location, schema: &SchemaRef, mut rows: SendableRecordBatchStream, footer: Vec<KeyValue>) -> Result<u64, Broken> {
+    let failed = |error: ParquetError| Error::connector(origin(place.text()), "write", error);
+    let mut parquet = AsyncArrowWriter::try_new(writer, Arc::clone(schema), Some(properties(schema, footer))).map_err(|error| (failed(error), true))?;
+    let mut n = 0;
+    while let Some(batch) = rows.try_next().await.map_err(|error| (error.into(), true))? {
+        n += batch.num_rows() as u64;
+        parquet.write(&batch).await.map_err(|error| (failed(error), true))?;
+    }
+    parquet.close().await.map_err(|error| (failed(error), false))?;
+    Ok(n)
+}
+
+/// Zstd at its fastest; no dictionary for floats, where the attempt costs much and saves nothing.
+fn properties(schema: &SchemaRef, footer: Vec<KeyValue>) -> WriterProperties {
+    let mut properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_max_row_group_row_count(Some(ROW_GROUP))
+        .set_created_by(concat!("stockflow ", env!("CARGO_PKG_VERSION")).to_owned())
+        .set_key_value_metadata(Some(footer));
+    for field in schema.fields() {
+        if field.data_type().is_floating() {
+            properties = properties.set_column_dictionary_enabled(ColumnPath::new(vec![field.name().clone()]), false);
+        }
+    }
+    properties.build()
+}
+
+async fn text(writer: &mut Hashed, place: &Location, format: FileFormat, schema: &SchemaRef, mut rows: SendableRecordBatchStream) -> Result<u64, Broken> {
+    let failed = |error: std::io::Error| Error::connector(origin(place.text()), "write", error);
+    let mut n = 0;
+    let mut is_first = true;
+    loop {
+        let batch = rows.try_next().await.map_err(|error| (error.into(), true))?;
+        let is_last = batch.is_none();
+        let batch = match batch {
+            Some(batch) => batch,
+            // The header stands there even if no row does.
+            None if is_first => RecordBatch::new_empty(Arc::clone(schema)),
+            None => break,
+        };
+        n += batch.num_rows() as u64;
+        let bytes = encode(format, &batch, is_first).map_err(|error| (error.into(), true))?;
+        writer.write_all(&bytes).await.map_err(|error| (failed(error), true))?;
+        is_first = false;
+        if is_last {
+            break;
+        }
+    }
+    writer.shutdown().await.map_err(|error| (failed(error), false))?;
+    Ok(n)
+}
+
+/// A batch as text.
+pub(crate) fn encode(format: FileFormat, batch: &RecordBatch, header: bool) -> Result<Vec<u8>, ArrowError> {
+    let mut bytes = Vec::with_capacity(batch.num_rows() * 64);
+    match format {
+        FileFormat::Csv => CsvBuilder::new().with_header(header).build(&mut bytes).write(batch)?,
+        _ => {
+            // A key without a value stays visible, so that an empty column can be read back.
+            let mut writer = JsonBuilder::new().with_explicit_nulls(true).build::<_, LineDelimited>(&mut bytes);
+            writer.write(batch)?;
+            writer.finish()?;
+        }
+    }
+    Ok(bytes)
+}
+
+/// Counts and hashes what goes through.
+struct Hashed {
+    inner: BufWriter,
+    hash: Sha256,
+    bytes: u64,
+}
+
+impl AsyncWrite for Hashed {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
+        let written = Pin::new(&mut self.inner).poll_write(cx, buf);
+        if let Poll::Ready(Ok(n)) = written {
+            self.hash.update(&buf[..n]);
+            self.bytes += n as u64;
+        }
+        written
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
