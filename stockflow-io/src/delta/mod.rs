@@ -9,6 +9,7 @@ mod interval;
 mod latest;
 mod layout;
 mod live;
+mod maintain;
 mod merge;
 mod object;
 mod open;
@@ -28,6 +29,7 @@ mod touched;
 mod view;
 mod writer;
 
+pub use maintain::{CompactedPartition, MaintainOptions, MaintainReport, maintain};
 pub use partition::SPAN;
 pub use revisions::REPLACED_AS_OF;
 pub use history::DeltaHistory;

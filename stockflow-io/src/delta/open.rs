@@ -61,6 +61,21 @@ impl Opened {
     }
 }
 
+impl Opened {
+    /// Makes sure that the revisions are ours.
+    ///
+    /// The table decides who writes: whoever holds it takes the revisions back from a runner that was fenced while it made them.
+    pub(super) async fn keep_revisions(&mut self) -> Result<()> {
+        if self.revisions.held().owner == Some(self.owner) {
+            return Ok(());
+        }
+        let mut table = self.table.clone();
+        table.refresh().await?;
+        self.check_fence(table.held())?;
+        take(&mut self.revisions, self.generation, self.owner).await
+    }
+}
+
 /// Writes our name into the table; makes the table if it is not there.
 async fn take(table: &mut Table, generation: Generation, owner: i64) -> Result<()> {
     let name = table.ids().owner(generation, owner);
