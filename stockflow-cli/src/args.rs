@@ -165,8 +165,9 @@ pub(crate) enum CheckpointCommand {
 pub(crate) enum LakeCommand {
     /// Compact small files and remove old ones; says what it would do unless `--apply` is given
     Maintain {
-        #[command(flatten)]
-        pipeline: PipelineArgs,
+        /// These tables; without any, all of the data folder
+        #[arg(value_name = "TABLE")]
+        tables: Vec<String>,
         /// Do it
         #[arg(long)]
         apply: bool,

@@ -3,6 +3,7 @@
 //! **Invariant:** this is the only file of the command line that names a connector.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::datasource::TableProvider;
@@ -13,7 +14,7 @@ use stockflow_core::schema::{action_schema, bar_schema};
 use stockflow_core::sink::{Sink, WriteMode};
 use stockflow_core::source::Source;
 use stockflow_io::console::{ConsoleFormat, ConsoleSink};
-use stockflow_io::delta::{DeltaHistory, DeltaSink};
+use stockflow_io::delta::{DeltaHistory, DeltaSink, MaintainOptions};
 use stockflow_io::file::{FileFormat, FileSink, FileSource, ManifestTable, SinkMode};
 use stockflow_io::location::Location;
 
@@ -322,4 +323,13 @@ pub(crate) async fn open_table(place: &Location) -> Outcome<Option<Arc<dyn Table
         return Ok(Some(Arc::new(ManifestTable::at(place.clone()).await?)));
     }
     Ok(None)
+}
+
+/// What was done to a table of the lake, or would be.
+pub(crate) use stockflow_io::delta::MaintainReport as Maintained;
+
+/// Puts small files of a lake's table together and removes those that no kept version needs; without `apply`, only looks.
+pub(crate) async fn maintain(table: &Location, retention: Duration, apply: bool) -> Outcome<Maintained> {
+    let options = MaintainOptions { retention, dry_run: !apply, ..MaintainOptions::default() };
+    Ok(stockflow_io::delta::maintain(table.text(), &options).await?)
 }

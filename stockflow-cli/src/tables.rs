@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use datafusion::common::TableReference;
 use datafusion::datasource::TableProvider;
 use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
 use datafusion::prelude::{CsvReadOptions, JsonReadOptions, ParquetReadOptions, SessionConfig, SessionContext};
@@ -22,11 +23,21 @@ pub(crate) fn session() -> Outcome<SessionContext> {
 
 /// Registers every Delta table right below the data folder under its folder's name; says which.
 pub(crate) async fn register_lake(session: &SessionContext, data_dir: &str) -> Outcome<Vec<String>> {
-    let folder = Location::parse(data_dir)?;
+    let lake = Location::parse(data_dir)?;
+    let names = lake_tables(&lake).await?;
+    for name in &names {
+        if let Some(table) = connectors::open_delta(&lake.join(name)).await? {
+            session.register_table(TableReference::bare(name.as_str()), table)?;
+        }
+    }
+    Ok(names)
+}
+
+/// The names of the tables right below a folder that hold something.
+pub(crate) async fn lake_tables(lake: &Location) -> Outcome<Vec<String>> {
     let mut names = Vec::new();
-    for name in subfolders(&folder).await? {
-        if let Some(table) = connectors::open_delta(&folder.join(&name)).await? {
-            session.register_table(datafusion::common::TableReference::bare(name.clone()), table)?;
+    for name in subfolders(lake).await? {
+        if connectors::open_delta(&lake.join(&name)).await?.is_some() {
             names.push(name);
         }
     }
@@ -47,7 +58,7 @@ async fn subfolders(folder: &Location) -> Outcome<BTreeSet<String>> {
 pub(crate) async fn register_file(session: &SessionContext, name: &str, path: &str) -> Outcome<()> {
     let wrong = |failure: Failure| failure.context(format!("`{path}` cannot be used as the table `{name}`"));
     let table = open_file(session, path).await.map_err(wrong)?;
-    session.register_table(datafusion::common::TableReference::bare(name), table)?;
+    session.register_table(TableReference::bare(name), table)?;
     Ok(())
 }
 
