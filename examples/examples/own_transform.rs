@@ -1,13 +1,10 @@
-//! Shows a transform of your own, as a closure, between steps that come with stockflow; rows go to the terminal.
+//! Shows a transform of your own, as a closure, between steps that come with stockflow; rows go to a CSV file.
 //!
 //! Run it from the repository's folder with `cargo run -p stockflow-examples --example own_transform`.
 //!
 //! ```text
-//! +--------+------------+--------+--------+
-//! | symbol | date       | close  | change |
-//! +--------+------------+--------+--------+
-//! | AAPL   | 2000-09-29 | 25.75  | -51.87 |
-//! +--------+------------+--------+--------+
+//! symbol,date,close,change
+//! AAPL,2000-09-29,0.83,-51.87
 //! ```
 
 use std::error::Error;
@@ -19,8 +16,7 @@ use datafusion::prelude::{col, lit};
 use stockflow_core::pipeline::{Mode, Pipeline, RunOptions, SinkStep};
 use stockflow_core::relation::Relation;
 use stockflow_core::transform::{Adjust, Clean, Normalize, Outputs, SymbolFrom, transform_fn};
-use stockflow_io::console::ConsoleSink;
-use stockflow_io::file::FileSource;
+use stockflow_io::file::{FileSink, FileSource, SinkMode};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -41,8 +37,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .transform("bars", Clean::new())
         .transform("adjusted", Adjust::by_ratio())
         .transform("crashes", crashes)
-        .sink(SinkStep::new("terminal", ConsoleSink::new()))
+        .sink(SinkStep::new("file", FileSink::csv("example-data/crashes.csv", SinkMode::Overwrite)?))
         .build()?;
     pipeline.run(RunOptions::default()).await?;
+    print!("{}", std::fs::read_to_string("example-data/crashes.csv")?);
     Ok(())
 }

@@ -305,6 +305,9 @@ impl TableConfig {
 
 /// The Delta table at a place, if there is one.
 pub(crate) async fn open_delta(place: &Location) -> Outcome<Option<Arc<dyn TableProvider>>> {
+    if place.local_path().is_some_and(|local| !local.join("_delta_log").is_dir()) {
+        return Ok(None);
+    }
     // A table that only holds the fence has no columns yet: there is nothing to read.
     match DeltaHistory::new(place.text())?.version().await? {
         Some(_) => Ok(Some(stockflow_io::delta::open_table(place.text()).await?)),

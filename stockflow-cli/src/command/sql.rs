@@ -55,9 +55,8 @@ async fn execute(session: &SessionContext, query: &str) -> Outcome<SendableRecor
     // A query looks; it does not change the lake, which only its pipeline may write.
     let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     let wrong = |error| {
-        let mut failure = Failure::from(stockflow_core::Error::from(error)).or_next(format!("tables here: {}", tables::names(session)));
-        failure.exit = Exit::Usage;
-        failure
+        let failure = Failure::from(stockflow_core::Error::from(error));
+        Failure { exit: Exit::Usage, next: Some(format!("tables here: {}", tables::names(session))), ..failure }
     };
     let frame = session.sql_with_options(query, options).await.map_err(wrong)?;
     Ok(frame.execute_stream().await?)

@@ -68,7 +68,7 @@ impl std::error::Error for ConfigError {}
 
 /// The known word that is nearest to an unknown one, if one is near enough to be meant.
 pub(crate) fn nearest<'a>(unknown: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let scored = known.into_iter().map(|word| (strsim::damerau_levenshtein(&unknown.to_lowercase(), word), word));
+    let scored = known.into_iter().map(|word| (strsim::damerau_levenshtein(&unknown.to_lowercase(), &word.to_lowercase()), word));
     let limit = 1 + unknown.chars().count() / 3;
     scored.filter(|(distance, _)| *distance <= limit).min_by_key(|(distance, _)| *distance).map(|(_, word)| word)
 }

@@ -27,7 +27,7 @@ fn every_command_has_help() {
 #[test]
 fn wrong_usage_is_exit_code_2() {
     let place = Place::empty();
-    place.run(["rnu"]).code(2).says("run");
+    place.run(["statsu"]).code(2).says("status");
     place.run(["run", "--from", "yesterday"]).code(2).says("YYYY-MM-DD");
     place.run(["run", "--sink", "bars"]).code(2).says("--rebuild");
     place.run(["run", "--rebuild", "--from", "2020-01-01"]).code(2).says("cannot be used with");

@@ -105,8 +105,9 @@ fn the_template_of_init_runs() {
 fn the_example_pipelines_run() {
     let place = Place::with_bars();
     let example = |name: &str| repository().join("examples/pipelines").join(name).display().to_string();
-    place.run(["run", &example("screener.toml")]).ok().prints("GOOG");
-    place.run(["run", &example("screener.toml")]).ok().prints("GOOG");
+    place.run(["run", &example("screener.toml")]).ok();
+    place.run(["sql", "SELECT symbol FROM s ORDER BY symbol", "-f", "s=stockflow-data/signals.csv", "--format", "csv"]).ok().prints("GOOG\nIBM\n");
+    place.run(["run", &example("screener.toml")]).ok().prints("nothing new");
     place.run(["run", &example("weekly.toml")]).ok();
     assert!(place.number("SELECT count(*) FROM weekly") > 2000.0);
     assert!(place.number("SELECT count(*) FROM monthly") > 400.0);

@@ -87,7 +87,7 @@ fn the_first_interrupt_leaves_whole_epochs_only() {
 fn a_second_runner_fences_the_first() {
     let place = Place::with_few_bars();
     let first = place.start(["run"]);
-    wait_for("the claim", || log_records(&place) >= 1);
+    wait_for("the intent", || log_records(&place) >= 2);
     // Stopped in the middle, it wakes up when another one has taken over.
     signal(&first, "STOP");
     place.run(["run"]).ok();
