@@ -32,7 +32,10 @@ impl std::str::FromStr for EpochToken {
     }
 }
 
-/// Counts the runners of a pipeline: each new one claims the store with the next generation and fences the older ones.
+/// Orders the runners of a pipeline: each new one claims the store with a higher generation and fences the older ones.
+///
+/// It is the time of the claim in ms, or one more than the last one if the clock was set back: so it grows even over a new
+/// or restored store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Generation(pub u64);

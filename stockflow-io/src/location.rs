@@ -153,9 +153,13 @@ impl Location {
             .map(|(_, other)| other.to_owned())
     }
 
-    /// Whether there is an object of exactly this path.
+    /// Whether there is an object of exactly this path; a folder is none.
     pub(crate) async fn exists(&self) -> Result<Option<object_store::ObjectMeta>> {
         if self.path.is_root() {
+            return Ok(None);
+        }
+        // Some servers keep objects in a file system and have no good answer to a question for a folder.
+        if self.local.is_none() && self.store.list(Some(&self.path)).try_next().await.is_ok_and(|found| found.is_some()) {
             return Ok(None);
         }
         match self.store.head(&self.path).await {

@@ -54,7 +54,7 @@ pub(crate) fn quote(name: &str) -> String {
 
 /// A session of its own over the same functions, so that names of one comparison do not leak.
 pub(crate) fn child(epoch: &EpochContext, tables: &[(&str, DataFrame)]) -> Result<SessionContext> {
-    let session = SessionContext::new_with_config_rt(epoch.session.copied_config(), epoch.session.runtime_env());
+    let session = crate::functions::without_tables(&epoch.session);
     for (name, frame) in tables {
         session.register_table(*name, frame.clone().into_view())?;
     }

@@ -48,6 +48,11 @@ impl Definition {
         hex(&Sha256::digest(canonical(&serde_json::to_value(self).unwrap_or_default())))[..16].to_owned()
     }
 
+    /// Hash of everything that decides on state: the sinks do not.
+    pub(crate) fn input_fingerprint(&self) -> String {
+        hex(&Sha256::digest(canonical(&self.pipeline)))[..16].to_owned()
+    }
+
     /// What differs from an earlier definition: `path: before → now`. New and removed sinks do not count.
     pub(crate) fn difference(&self, earlier: &Definition) -> Vec<String> {
         let mut found = Vec::new();

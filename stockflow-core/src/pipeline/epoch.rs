@@ -431,11 +431,11 @@ impl<'r, 'p> EpochRun<'r, 'p> {
         let (Some(compared), Some(history)) = (compared, &self.pipeline.history) else { return Ok(before) };
         let store = self.pipeline.store.clone();
         let name = format!("{}/{}/state/{}/0.parquet", self.folder, self.attempt, history.relation);
-        let fingerprint = self.intent.definition.clone();
+        let fingerprint = self.runner.definition.input_fingerprint();
         let touched: LastBars = compared.touched.iter().filter(|(_, touched)| touched.last > i64::MIN).map(|(symbol, touched)| (symbol.clone(), touched.last)).collect();
         let (pipeline, rebuild) = (self.pipeline, matches!(self.intent.kind, EpochKind::Rebuild { .. }));
         self.step("state", None, async {
-            let mut all = if rebuild || touched.is_empty() || before.objects.is_empty() { LastBars::new() } else { state::load(&store, &pipeline.name, &before, &fingerprint).await? };
+            let mut all = if rebuild || before.objects.is_empty() || touched.is_empty() && before.fingerprint == fingerprint { LastBars::new() } else { state::load(&store, &pipeline.name, &before, &fingerprint).await? };
             let mut moved = LastBars::new();
             for (symbol, last) in touched {
                 let last = all.get(&symbol).copied().map_or(last, |known| known.max(last));

@@ -6,11 +6,10 @@ use datafusion::prelude::DataFrame;
 
 use super::builder::Pipeline;
 use super::clock::refuse_volatile;
-use super::scope::scope_of;
 use crate::context::EpochContext;
 use crate::error::{Error, Result};
 use crate::relation::{Relation, Relations};
-use crate::transform::Scope;
+use crate::transform::{Scope, scope_of};
 
 /// What stands at the history relation when a relation after it is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -117,9 +116,9 @@ impl<'a> Graph<'a> {
                 scope = if scope == Scope::ByPlan { found } else { scope.max(found) };
             }
         }
-        let first = !self.scopes.contains_key(&idx);
-        self.scopes.insert(idx, scope);
-        if first {
+        // Over another base the plan holds the engine's own joins: the first look counts.
+        if !self.scopes.contains_key(&idx) {
+            self.scopes.insert(idx, scope);
             self.side.push(SideOutputs { step: step.name.clone(), rejects: outputs.rejects, notes: outputs.notes });
         }
         Ok(relations)

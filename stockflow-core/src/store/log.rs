@@ -119,7 +119,9 @@ impl CheckpointStore {
                 }
             }
             let uuid = head.uuid.clone().unwrap_or_else(|| Uuid::new_v4().to_string());
-            let generation = Generation(head.generation + 1);
+            // At least the time in ms: a runner on a new or restored store must not look older to the sinks than those before.
+            let time = u64::try_from(Utc::now().timestamp_millis()).unwrap_or(0);
+            let generation = Generation(time.max(head.generation + 1));
             let mut log = Log { store: self.clone(), pipeline: pipeline.into(), generation, head };
             match log.append(RecordBody::Claim { pipeline: pipeline.into(), uuid: uuid.clone() }).await {
                 Ok(()) => {

@@ -161,5 +161,6 @@ async fn two_claims_at_once_get_two_generations() {
     let claims = futures::future::join_all((0..8).map(|_| store.claim("test"))).await;
     let mut generations: Vec<u64> = claims.into_iter().map(|log| log.unwrap().generation().0).collect();
     generations.sort_unstable();
-    assert_eq!(generations, [1, 2, 3, 4, 5, 6, 7, 8]);
+    generations.dedup();
+    assert_eq!(generations.len(), 8);
 }

@@ -15,7 +15,7 @@ use super::layout::Layout;
 use super::schema::instant;
 
 /// Appended to a table's path.
-pub const SUFFIX: &str = "_revisions";
+pub(super) const SUFFIX: &str = "_revisions";
 
 /// The `as_of` of the row that replaced this one.
 pub const REPLACED_AS_OF: &str = "replaced_as_of";

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use deltalake::kernel::transaction::{CommitBuilder, CommitProperties};
 use deltalake::kernel::{Action, MetadataExt, Metadata, Protocol, StructType, new_metadata};
 use deltalake::kernel::engine::arrow_conversion::TryIntoKernel;
@@ -24,6 +24,17 @@ use super::token::{AppIds, Held};
 
 /// Every how many commits deltalake writes a checkpoint: what a reader has to replay at most.
 const CHECKPOINT_INTERVAL: &str = "20";
+
+/// The property of a table that has no columns of its own yet: it only holds the fence until its first epoch.
+const BARE: &str = "stockflow.bare";
+
+/// The column that stands in until then: most readers cannot open a table without any.
+const BARE_COLUMN: &str = "not_written_yet";
+
+/// Whether a table has no columns of its own yet.
+pub(super) fn is_bare(state: &DeltaTableState) -> bool {
+    state.metadata().configuration().contains_key(BARE)
+}
 
 /// What happened between two snapshots.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -71,7 +82,7 @@ impl Table {
 
     /// The columns, partition columns included; `None` if there are none yet.
     pub(super) fn schema(&self) -> Option<SchemaRef> {
-        self.state.as_ref().map(|state| state.snapshot().arrow_schema()).filter(|schema| !schema.fields().is_empty())
+        self.state.as_ref().filter(|state| !is_bare(state)).map(|state| state.snapshot().arrow_schema())
     }
 
     /// The columns that the files are partitioned by.
@@ -186,11 +197,12 @@ impl Table {
     pub(super) fn metadata_with(&self, schema: &SchemaRef, partition_columns: &[String]) -> Result<Metadata> {
         let text = &self.place.text;
         let Some(state) = &self.state else { return Ok(first_actions(Some((schema, partition_columns)), text)?.0) };
-        let old = state.metadata().clone();
-        if old.partition_columns() == partition_columns {
-            return old.with_schema(&delta_schema(schema, text)?).at("evolve", text);
+        let old = state.metadata();
+        if old.partition_columns() == partition_columns && !is_bare(state) {
+            return old.clone().with_schema(&delta_schema(schema, text)?).at("evolve", text);
         }
-        let new = new_metadata(&delta_schema(schema, text)?, partition_columns, old.configuration().clone()).at("evolve", text)?;
+        let properties = old.configuration().iter().filter(|(name, _)| *name != BARE);
+        let new = new_metadata(&delta_schema(schema, text)?, partition_columns, properties).at("evolve", text)?;
         new.with_table_id(old.id().to_string()).at("evolve", text)
     }
 }
@@ -201,12 +213,13 @@ fn delta_schema(schema: &SchemaRef, text: &str) -> Result<StructType> {
 
 /// Metadata and protocol of a new table: reader version 1, writer version 2, so that every Delta reader can open it.
 fn first_actions(schema: Option<(&SchemaRef, &[String])>, text: &str) -> Result<(Metadata, Protocol)> {
-    let empty = (Arc::new(arrow::datatypes::Schema::empty()), Vec::new());
-    let (schema, partitions) = match schema {
-        Some((schema, partitions)) => (schema, partitions),
-        None => (&empty.0, empty.1.as_slice()),
-    };
-    let metadata = new_metadata(&delta_schema(schema, text)?, partitions, [("delta.checkpointInterval", CHECKPOINT_INTERVAL)]).at("create", text)?;
+    let bare = Arc::new(Schema::new(vec![Field::new(BARE_COLUMN, DataType::Utf8, true)]));
+    let mut properties = vec![("delta.checkpointInterval", CHECKPOINT_INTERVAL)];
+    let (schema, partitions) = schema.unwrap_or_else(|| {
+        properties.push((BARE, "true"));
+        (&bare, &[])
+    });
+    let metadata = new_metadata(&delta_schema(schema, text)?, partitions, properties).at("create", text)?;
     let protocol = serde_json::from_value(serde_json::json!({ "minReaderVersion": 1, "minWriterVersion": 2 })).at("create", text)?;
     Ok((metadata, protocol))
 }

@@ -13,7 +13,7 @@ use serde_json::json;
 use stockflow_core::checkpoint::Checkpoint;
 use stockflow_core::relation::RelationSchema;
 use stockflow_core::source::{EpochLimit, EpochPlan, Replay, Scan, Source};
-use stockflow_core::{Error, Result};
+use stockflow_core::{Error, ErrorClass, Result};
 
 use super::decode::{CsvOptions, Kind};
 use super::format::FileFormat;
@@ -22,8 +22,10 @@ use super::inspect::{Inspected, inspect};
 use super::listing::{ListedFile, Listing, Target};
 use super::pin::{ColumnPin, FilePin, Pins};
 use super::scan::{FileScan, FileScanEnd, FileTable, SOURCE_FILE, SOURCE_LINE, SOURCE_SEQ};
-use crate::location::Location;
+use crate::location::{Location, origin};
 
+/// So many files that were read before are asked for their columns again.
+const KNOWN: usize = 4;
 /// So many files are opened at a time while planning.
 const INSPECTORS: usize = 16;
 
@@ -180,6 +182,24 @@ impl FileSource {
         }
     }
 
+    /// Some files that were read before: they tell which columns there are, although the new files may lack some, be
+    /// empty or be bad. A query over the relation so goes on working.
+    fn known(files: &[ListedFile], from: &Checkpoint, limit: &EpochLimit) -> Vec<FilePin> {
+        if limit.everything {
+            return Vec::new();
+        }
+        let mut known: Vec<&ListedFile> = files.iter().filter(|file| from.get(&file.file) == Some(file.version.as_str())).collect();
+        known.sort_by_key(|file| std::cmp::Reverse((file.modified, file.file.clone())));
+        known.truncate(KNOWN);
+        known.into_iter().rev().cloned().map(pin).collect()
+    }
+
+    async fn inspect(&self, files: Vec<FilePin>) -> Result<Vec<Inspected>> {
+        let place = self.target.place();
+        let inspections = stream::iter(files).map(|pin| async move { inspect(place, &pin, &self.csv, self.infer).await.map(not_ours) });
+        inspections.buffered(INSPECTORS).try_collect().await
+    }
+
     /// The files that an epoch after `from` reads, in reading order.
     fn choose(files: Vec<ListedFile>, from: &Checkpoint, limit: &EpochLimit) -> Vec<FilePin> {
         let is_wanted = |file: &ListedFile| limit.everything || (from.get(&file.file) != Some(file.version.as_str()) && !limit.skip.contains(&file.file));
@@ -188,28 +208,21 @@ impl FileSource {
         if let (Some(max), false) = (limit.max_partitions, limit.everything) {
             files.truncate(max.max(1));
         }
-        let pin = |file: ListedFile| FilePin {
-            file: file.file,
-            path: file.path,
-            version: file.version,
-            size: file.size,
-            modified: file.modified,
-            e_tag: file.e_tag,
-            format: file.format,
-            compression: file.compression,
-            left_out: None,
-        };
         files.into_iter().map(pin).collect()
     }
 
     /// One set of columns for all files; files that do not fit into it get the reason.
-    fn unite(&self, files: &mut [FilePin], inspected: Vec<Inspected>) -> Vec<ColumnPin> {
+    fn unite(&self, known: Vec<Vec<(String, DataType)>>, files: &mut [FilePin], inspected: Vec<Inspected>) -> Vec<ColumnPin> {
         let mut united = Columns::default();
         for (name, data_type) in &self.columns {
             united.add(name, data_type.clone());
         }
         let declared: HashSet<String> = self.columns.iter().map(|(name, _)| name.to_lowercase()).collect();
         let mut has_text = false;
+        for columns in known {
+            // What does not fit any more was right for its own epoch.
+            let _ = united.fit(&columns, &declared, false);
+        }
         for (file, columns) in files.iter_mut().zip(inspected) {
             let columns = match columns {
                 Ok(columns) => columns,
@@ -226,6 +239,30 @@ impl FileSource {
         }
         united.pins(has_text)
     }
+}
+
+fn pin(file: ListedFile) -> FilePin {
+    FilePin {
+        file: file.file,
+        path: file.path,
+        version: file.version,
+        size: file.size,
+        modified: file.modified,
+        e_tag: file.e_tag,
+        format: file.format,
+        compression: file.compression,
+        left_out: None,
+    }
+}
+
+/// The error for a first run that finds only bad files, so that nothing tells the columns.
+fn nothing_readable(files: &[FilePin]) -> Option<Error> {
+    if files.iter().any(|file| file.left_out.is_none()) {
+        return None;
+    }
+    let first = files.first()?;
+    let reason = format!("none of {} files can be read: {}", files.len(), first.left_out.as_deref().unwrap_or_default());
+    Some(Error::refused(origin(&first.file), ErrorClass::Data, reason))
 }
 
 /// Columns in the order in which they were met.
@@ -318,17 +355,17 @@ impl Source for FileSource {
         if listing.files.is_empty() && from.is_empty() && let Some(error) = self.target.nothing(&listing) {
             return Err(error);
         }
+        let known = Self::known(&listing.files, from, limit);
         let mut files = Self::choose(listing.files, from, limit);
         if files.is_empty() {
             return Ok(None);
         }
-        let place = self.target.place();
-        let inspected: Vec<Inspected> = stream::iter(files.clone())
-            .map(|pin| async move { inspect(place, &pin, &self.csv, self.infer).await })
-            .buffered(INSPECTORS)
-            .try_collect()
-            .await?;
-        let columns = self.unite(&mut files, inspected.into_iter().map(not_ours).collect());
+        let known = self.inspect(known).await?.into_iter().filter_map(Inspected::ok).collect();
+        let inspected = self.inspect(files.clone()).await?;
+        let columns = self.unite(known, &mut files, inspected);
+        if columns.is_empty() && let Some(error) = nothing_readable(&files) {
+            return Err(error);
+        }
         let mut upto = if limit.everything { Checkpoint::new() } else { from.clone() };
         for file in &files {
             upto.set(&file.file, &file.version);

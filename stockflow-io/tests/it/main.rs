@@ -1,0 +1,8 @@
+//! The connectors against real files, real servers and real damage.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+mod console;
+mod file_sink;
+mod file_source;
+mod s3;
+mod support;
