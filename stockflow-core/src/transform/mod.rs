@@ -3,12 +3,17 @@
 pub mod interval;
 
 mod adjust;
+mod aggregate;
 mod clean;
 mod expr;
+mod function;
+mod indicators;
 mod normalize;
 mod quality;
+mod resample;
 mod rows;
 mod scope;
+mod sql;
 mod udf;
 
 #[cfg(test)]
@@ -22,10 +27,15 @@ use datafusion::prelude::DataFrame;
 
 pub use normalize::{Normalize, SymbolFrom};
 pub use adjust::{Adjust, AdjustBy};
+pub use aggregate::{Aggregate, Period};
 pub use clean::{Action, Clean, Rule};
+pub use function::{TransformFn, transform_fn};
+pub use indicators::Indicators;
 pub use interval::{Interval, IntervalUnit};
 pub use quality::{QUALITY_KEY, Quality};
+pub use resample::Resample;
 pub use rows::{note_frame, reject_frame, reject_frame_with};
+pub use sql::Sql;
 pub use scope::scope_of;
 pub use udf::{DateOrder, aggregate_functions, scalar_functions};
 

@@ -19,7 +19,9 @@ use crate::relation::{Relation, Relations};
 
 /// An epoch at noon of the first of June 2024.
 pub(crate) fn epoch() -> EpochContext {
-    EpochContext::new("test", SessionContext::new(), Utc.with_ymd_and_hms(2024, 6, 1, 12, 0, 0).unwrap())
+    let mut session = SessionContext::new();
+    crate::indicator::register_all(&mut session).unwrap();
+    EpochContext::new("test", session, Utc.with_ymd_and_hms(2024, 6, 1, 12, 0, 0).unwrap())
 }
 
 /// CSV with a header; columns are text unless `inferred`.

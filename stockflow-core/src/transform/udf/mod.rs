@@ -27,11 +27,13 @@ pub(crate) use required::required;
 pub(crate) use row_json::row_json;
 pub use stamp::DateOrder;
 pub(crate) use stamp::{stamp, zone};
-pub(crate) use width::width;
+pub(crate) use width::{part_of, per_year, width};
 
 /// Every scalar function of the transforms, for a session or a codec.
 pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
-    vec![file_symbol::udf(), number::udf(), required::udf(), row_json::udf(), stamp::udf(), width::udf()]
+    let mut all = vec![file_symbol::udf(), number::udf(), required::udf(), row_json::udf(), stamp::udf()];
+    all.extend(width::udfs());
+    all
 }
 
 /// Every aggregate function of the transforms, for a session or a codec.
