@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 mod console;
+mod delta;
 mod file_sink;
 mod file_source;
 mod s3;
