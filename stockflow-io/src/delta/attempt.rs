@@ -82,6 +82,7 @@ impl Attempt {
         if opened.table.refresh().await?.is_none() {
             return Err(refused(&settings.place.text, "the table was removed while it was being written to; run again to make it anew"));
         }
+        opened.check_fence(opened.table.held())?;
         let fit = fit(settings, &opened.table, relation)?;
         let layout = Arc::new(fit.layout);
         let compared = layout.is_keyed() && settings.mode == WriteMode::Merge;
@@ -182,7 +183,7 @@ async fn prepare_revisions(opened: &mut Opened, layout: &Layout) -> Result<Optio
             opened.revisions.create(Some((&layout.schema, &layout.partition)), owner).await?;
             continue;
         }
-        opened.check_fence(opened.revisions.held())?;
+        opened.keep_revisions().await?;
         let Some(there) = opened.revisions.schema() else {
             return Ok(Some(opened.revisions.metadata_with(&layout.schema, &layout.partition)?));
         };

@@ -116,7 +116,7 @@ fn operation(settings: &Settings, attempt: &Attempt) -> DeltaOperation {
 /// Makes what will be replaced visible in the revisions table.
 ///
 /// Should the table's own commit never follow, the rows stand in both tables until the epoch is repeated, which finds the token here.
-async fn commit_revisions(opened: &mut Opened, token: &EpochToken, attempt: i64, revisions: &Revisions) -> Result<()> {
+pub(super) async fn commit_revisions(opened: &mut Opened, token: &EpochToken, attempt: i64, revisions: &Revisions) -> Result<()> {
     for _ in 0..TRIES {
         let moved = refresh(&mut opened.revisions).await?;
         let held = opened.revisions.held();
@@ -126,7 +126,7 @@ async fn commit_revisions(opened: &mut Opened, token: &EpochToken, attempt: i64,
             }
             return Ok(());
         }
-        opened.check_fence(held)?;
+        opened.keep_revisions().await?;
         if moved.metadata {
             return Err(busy(&opened.revisions.place.text, "the table's columns were changed by others"));
         }

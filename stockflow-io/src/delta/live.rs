@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use chrono::DateTime;
-use deltalake::kernel::{Add, LogicalFileView, Remove};
+use deltalake::kernel::{LogicalFileView, Remove};
 use object_store::path::Path;
 use serde_json::Value;
 
@@ -18,8 +18,6 @@ pub(super) struct LiveFile {
     pub(super) partition: HashMap<String, Option<String>>,
     /// Rows, if the log tells.
     pub(super) rows: Option<u64>,
-    modified: i64,
-    stats: Option<String>,
     bounds: Value,
 }
 
@@ -32,8 +30,6 @@ impl LiveFile {
             size: u64::try_from(view.size()).unwrap_or_default(),
             partition: view.partition_values_map(),
             rows: bounds.get("numRecords").and_then(Value::as_u64),
-            modified: view.modification_time(),
-            stats,
             bounds,
         }
     }
@@ -67,19 +63,6 @@ impl LiveFile {
             partition_values: Some(self.partition.clone()),
             size: i64::try_from(self.size).ok(),
             ..Remove::default()
-        }
-    }
-
-    /// The `add` that brought it.
-    pub(super) fn add(&self) -> Add {
-        Add {
-            path: self.path.clone(),
-            partition_values: self.partition.clone(),
-            size: i64::try_from(self.size).unwrap_or(i64::MAX),
-            modification_time: self.modified,
-            data_change: true,
-            stats: self.stats.clone(),
-            ..Add::default()
         }
     }
 }

@@ -23,11 +23,13 @@ use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMerge
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use datafusion::physical_plan::{EmptyRecordBatchStream, ExecutionPlan, execute_stream_partitioned};
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
 use stockflow_core::Result;
 use stockflow_core::sink::{EpochRows, RefusedRow};
 
 use super::layout::Layout;
+use super::live::LiveFile;
+use super::reader::ReadSpec;
 
 /// The number of a row in order of arrival: partition by partition.
 const ARRIVAL: &str = "__arrival";
@@ -74,6 +76,20 @@ fn dealt_and_sorted(source: Arc<dyn ExecutionPlan>, layout: &Layout, width: usiz
     }
     let dealt = RepartitionExec::try_new(source, Partitioning::Hash(partition.into_iter().map(column).collect(), width))?;
     Ok(Arc::new(SortExec::new(order, Arc::new(dealt)).with_preserve_partitioning(true)))
+}
+
+/// The rows of some files of one partition as one sorted stream.
+pub(super) fn sorted_files(read: &ReadSpec, files: &[Arc<LiveFile>], layout: &Layout) -> Result<Arc<dyn ExecutionPlan>> {
+    let schema = layout.nullable();
+    let sources = files.iter().map(|file| {
+        let (read, file) = (read.clone(), Arc::clone(file));
+        let rows = futures::stream::once(async move { read.open(&file, |_| true).await.map_err(DataFusionError::from) });
+        let rows = rows.and_then(|rows| async move { Ok(rows.batches()) }).try_flatten();
+        let stream: SendableRecordBatchStream = Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), rows));
+        Arc::new(Once { schema: Arc::clone(&schema), stream: Mutex::new(Some(stream)) }) as Arc<dyn PartitionStream>
+    });
+    let source = Arc::new(StreamingTableExec::try_new(Arc::clone(&schema), sources.collect(), None, [], false, None)?);
+    dealt_and_sorted(source, layout, 1)
 }
 
 /// The table's columns with the arrival behind them, if it is needed.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, StringArray, new_null_array};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::SchemaRef;
-use futures::TryStreamExt;
+use datafusion::error::DataFusionError;
+use futures::{Stream, TryStreamExt};
 use object_store::ObjectStore;
 use parquet::arrow::ParquetRecordBatchStreamBuilder;
 use parquet::arrow::async_reader::ParquetRecordBatchStream;
@@ -71,6 +72,11 @@ impl FileRows {
         let before = self.read;
         self.read += batch.num_rows() as u64;
         Ok(Some((before, self.adapt(&batch)?)))
+    }
+
+    /// All batches as a stream.
+    pub(super) fn batches(self) -> impl Stream<Item = std::result::Result<RecordBatch, DataFusionError>> + Send {
+        futures::stream::try_unfold(self, |mut rows| async move { Ok(rows.next().await.map_err(DataFusionError::from)?.map(|(_, batch)| (batch, rows))) })
     }
 
     /// The place in the file of the n-th selected row.

@@ -25,6 +25,9 @@ use super::token::{AppIds, Held};
 /// Every how many commits deltalake writes a checkpoint: what a reader has to replay at most.
 const CHECKPOINT_INTERVAL: &str = "20";
 
+/// For how long a table remembers which files were removed: what `maintain` may keep at most.
+const REMEMBERED: &str = "interval 30 days";
+
 /// The property of a table that has no columns of its own yet: it only holds the fence until its first epoch.
 const BARE: &str = "stockflow.bare";
 
@@ -214,7 +217,7 @@ fn delta_schema(schema: &SchemaRef, text: &str) -> Result<StructType> {
 /// Metadata and protocol of a new table: reader version 1, writer version 2, so that every Delta reader can open it.
 fn first_actions(schema: Option<(&SchemaRef, &[String])>, text: &str) -> Result<(Metadata, Protocol)> {
     let bare = Arc::new(Schema::new(vec![Field::new(BARE_COLUMN, DataType::Utf8, true)]));
-    let mut properties = vec![("delta.checkpointInterval", CHECKPOINT_INTERVAL)];
+    let mut properties = vec![("delta.checkpointInterval", CHECKPOINT_INTERVAL), ("delta.deletedFileRetentionDuration", REMEMBERED)];
     let (schema, partitions) = schema.unwrap_or_else(|| {
         properties.push((BARE, "true"));
         (&bare, &[])

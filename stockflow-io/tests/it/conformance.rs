@@ -1,4 +1,4 @@
-//! The file source, the file sinks and the Delta sink against the conformance kit.
+//! The file source and the file sinks against the conformance kit.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,7 +11,6 @@ use stockflow_core::Result;
 use stockflow_core::sink::Sink;
 use stockflow_core::source::Source;
 use stockflow_core::testing::{Failure, SinkCase, SinkPlace, SourceCase, SourcePlace, check_sink, check_source};
-use stockflow_io::delta::{DeltaSink, open_table};
 use stockflow_io::file::{FileSink, FileSource, ManifestTable, SinkMode};
 use tempfile::TempDir;
 
@@ -67,7 +66,6 @@ async fn ndjson_source() {
 enum Kind {
     ParquetAppend,
     ParquetOverwrite,
-    Delta,
 }
 
 /// A place that a sink writes to.
@@ -81,7 +79,7 @@ impl Place {
     fn path(&self) -> PathBuf {
         match self.kind {
             Kind::ParquetOverwrite => self.folder.path().join("out.parquet"),
-            Kind::ParquetAppend | Kind::Delta => self.folder.path().join("out"),
+            Kind::ParquetAppend => self.folder.path().join("out"),
         }
     }
 }
@@ -93,7 +91,6 @@ impl SinkPlace for Place {
         Ok(match self.kind {
             Kind::ParquetAppend => Arc::new(FileSink::parquet(url, SinkMode::Append)?),
             Kind::ParquetOverwrite => Arc::new(FileSink::parquet(url, SinkMode::Overwrite)?),
-            Kind::Delta => Arc::new(DeltaSink::new(url)?),
         })
     }
 
@@ -105,8 +102,6 @@ impl SinkPlace for Place {
             _ if !path.exists() => return Ok(Vec::new()),
             Kind::ParquetOverwrite => session.read_parquet(url, ParquetReadOptions::default()).await?,
             Kind::ParquetAppend => session.read_table(Arc::new(ManifestTable::open(&url).await?))?,
-            Kind::Delta if !path.join("_delta_log").exists() => return Ok(Vec::new()),
-            Kind::Delta => session.read_table(open_table(&url).await?)?,
         };
         // A table may have columns of its own: what the relation has is compared, in its order.
         let wanted: Vec<String> = stockflow_core::schema::bar_schema().fields().iter().map(|field| field.name().clone()).collect();
@@ -143,9 +138,4 @@ async fn parquet_sink_that_appends() {
 #[tokio::test]
 async fn parquet_sink_that_overwrites() {
     assert_eq!(check_sink(&Places(Kind::ParquetOverwrite)).await, Vec::<Failure>::new());
-}
-
-#[tokio::test]
-async fn delta_sink() {
-    assert_eq!(check_sink(&Places(Kind::Delta)).await, Vec::<Failure>::new());
 }

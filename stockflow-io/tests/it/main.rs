@@ -4,6 +4,7 @@
 mod conformance;
 mod console;
 mod crash;
+mod delta;
 mod file_sink;
 mod file_source;
 mod s3;
