@@ -1,7 +1,49 @@
-//! stub
+//! `stockflow`: parse, assemble, run, print.
+//!
+//! `args` is the command line, `config` the pipeline file, `connectors` and `steps` turn its tables into sources, sinks and
+//! transforms, `assemble` puts a pipeline together, `command` has one file a command, `render` is what people see,
+//! `exit` how it ends.
 
-// Until the `chart` command draws with it.
-#[allow(dead_code, unused_imports)]
+mod args;
+mod assemble;
 mod chart;
+mod command;
+mod config;
+mod connectors;
+mod draw;
+mod ending;
+mod environment;
+mod exit;
+mod log;
+mod render;
+mod steps;
+mod tables;
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::exit::Failure;
+
+/// Plans with many columns recurse deeply, more so in an unoptimised build.
+const STACK: usize = 16 * 1024 * 1024;
+
+fn main() -> ExitCode {
+    let cli = args::Cli::parse();
+    log::start(&cli.global);
+    let json = cli.global.json;
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK).build() {
+        Ok(runtime) => runtime,
+        Err(error) => return Failure::failed("the threads cannot be started").because(error).end(json).into(),
+    };
+    // On a thread of the runtime, which has the larger stack.
+    let ended = runtime.block_on(async { runtime.spawn(command::dispatch(cli)).await });
+    let exit = match ended {
+        Ok(Ok(exit)) => exit,
+        Ok(Err(failure)) => failure.end(json),
+        Err(error) => Failure::failed("stockflow itself failed; please report it").because(error).end(json),
+    };
+    // What still runs in the background (a second runner's upload, a blocked read) must not hold the exit up.
+    runtime.shutdown_background();
+    exit.into()
+}

@@ -1,0 +1,320 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use chrono::NaiveDate;
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap_complete::Shell;
+
+const EXAMPLES: &str = "\
+Examples:
+  stockflow run                                    the main job: examples/data/*.csv to ./stockflow-data, report and chart
+  stockflow run pipeline.toml                      a pipeline of your own; `stockflow init` writes one to start from
+  stockflow sql \"SELECT symbol, count(*) FROM bars GROUP BY symbol\"
+  stockflow chart AAPL --indicators sma(50),rsi(14)
+
+Exit codes:
+  0 done   1 failed   2 wrong usage or configuration   3 done, with dead letters or partitions left out
+  4 fenced by another runner; do not restart";
+
+/// Stock-market data, epoch by epoch: real bars in, clean bars, indicators and a quality report out.
+#[derive(Debug, Parser)]
+#[command(name = "stockflow", version, about, after_help = EXAMPLES, max_term_width = 110, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Global {
+    /// Folder or URL of the lake, the checkpoints, the dead letters and the charts
+    #[arg(long, global = true, value_name = "DIR", env = "STOCKFLOW_DATA_DIR", default_value = "./stockflow-data", value_hint = ValueHint::DirPath, display_order = 900)]
+    pub(crate) data_dir: String,
+    /// Print one JSON document to standard output instead of text
+    #[arg(long, global = true, display_order = 901)]
+    pub(crate) json: bool,
+    /// How log lines and progress look on standard error
+    #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t = LogFormat::Text, display_order = 902)]
+    pub(crate) log_format: LogFormat,
+    /// More log lines: -v what happens, -vv why; RUST_LOG overrides
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, display_order = 903)]
+    pub(crate) verbose: u8,
+    /// No progress and no notes, errors only
+    #[arg(short, long, global = true, conflicts_with = "verbose", display_order = 904)]
+    pub(crate) quiet: bool,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a pipeline until nothing is new; without a file, the main job
+    Run(RunArgs),
+    /// Check a pipeline file: its typed plan, the guarantee of each sink, where secrets come from; reads nothing
+    Validate(PipelineArgs),
+    /// Show the query plan of each step
+    Explain(ExplainArgs),
+    /// Last epoch, lag, and what would be read next
+    Status(PipelineArgs),
+    /// Show, rewind or reset how far a pipeline has come
+    #[command(subcommand)]
+    Checkpoint(CheckpointCommand),
+    /// Look after the lake's tables
+    #[command(subcommand)]
+    Lake(LakeCommand),
+    /// Query the lake's tables, or files, with SQL and all indicator functions
+    Sql(SqlArgs),
+    /// List the indicators, or describe one
+    Indicators(IndicatorsArgs),
+    /// Draw candles, volume and indicators of a symbol as SVG and PNG
+    Chart(ChartArgs),
+    /// Write a commented pipeline file to start from
+    Init(InitArgs),
+    /// Check the machine, the folders, the store, the sinks and the secrets
+    Doctor(PipelineArgs),
+    /// Print the completion script of a shell
+    Completions(CompletionsArgs),
+}
+
+/// Which pipeline.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct PipelineArgs {
+    /// Pipeline file; without one, the main job
+    #[arg(value_name = "PIPELINE.toml", value_hint = ValueHint::FilePath)]
+    pub(crate) pipeline: Option<PathBuf>,
+    /// Files that the main job reads: a file, a folder or a glob
+    #[arg(long, value_name = "PATH", env = "STOCKFLOW_INPUT", value_hint = ValueHint::AnyPath)]
+    pub(crate) input: Option<String>,
+}
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  stockflow run                                            the main job
+  stockflow run --input 'prices/*.csv'                     the main job over other files
+  stockflow run pipeline.toml --json                       the report as JSON on standard output
+  stockflow run pipeline.toml --from 2012-01-01 --symbols AAPL,IBM
+                                                           a backfill: these bars again, the checkpoint stays
+  stockflow run pipeline.toml --rebuild                    after a changed definition, or over a lost store
+  stockflow run pipeline.toml --rebuild --sink search      fill one new sink
+
+The first Ctrl-C finishes the epoch or abandons it whole, the second one kills.";
+
+/// `stockflow run`
+#[derive(Debug, Args)]
+#[command(after_help = RUN_EXAMPLES)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) pipeline: PipelineArgs,
+    /// Backfill from this trading date on
+    #[arg(long, value_name = "DATE", value_parser = date, help_heading = "Backfill")]
+    pub(crate) from: Option<NaiveDate>,
+    /// Backfill up to this trading date, included
+    #[arg(long, value_name = "DATE", value_parser = date, help_heading = "Backfill")]
+    pub(crate) to: Option<NaiveDate>,
+    /// Backfill these symbols only
+    #[arg(long, value_name = "SYMBOL,…", value_delimiter = ',', help_heading = "Backfill")]
+    pub(crate) symbols: Vec<String>,
+    /// Start over above everything that store and sinks hold; every symbol is computed again
+    #[arg(long, conflicts_with_all = ["from", "to", "symbols"], help_heading = "Rebuild")]
+    pub(crate) rebuild: bool,
+    /// Rebuild this sink only
+    #[arg(long, value_name = "NAME", requires = "rebuild", help_heading = "Rebuild")]
+    pub(crate) sink: Option<String>,
+}
+
+/// `stockflow explain`
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArgs {
+    #[command(flatten)]
+    pub(crate) pipeline: PipelineArgs,
+    /// Only this step
+    #[arg(long, value_name = "NAME")]
+    pub(crate) step: Option<String>,
+}
+
+/// `stockflow checkpoint`
+#[derive(Debug, Subcommand)]
+pub(crate) enum CheckpointCommand {
+    /// Print how far each partition has come
+    Show(PipelineArgs),
+    /// Go back to where the pipeline stood after an epoch; what came later is read again
+    Rewind {
+        /// The epoch to go back to
+        #[arg(value_name = "EPOCH")]
+        epoch: u64,
+        #[command(flatten)]
+        pipeline: PipelineArgs,
+    },
+    /// Go back to the start; everything is read again
+    Reset(PipelineArgs),
+}
+
+/// `stockflow lake`
+#[derive(Debug, Subcommand)]
+pub(crate) enum LakeCommand {
+    /// Compact small files and remove old ones; says what it would do unless `--apply` is given
+    Maintain {
+        /// These tables; without any, all of the data folder
+        #[arg(value_name = "TABLE")]
+        tables: Vec<String>,
+        /// Do it
+        #[arg(long)]
+        apply: bool,
+        /// Keep removed files this many hours for readers of older versions
+        #[arg(long, value_name = "HOURS", default_value_t = 168)]
+        retain_hours: u64,
+    },
+}
+
+const SQL_EXAMPLES: &str = "\
+Examples:
+  stockflow sql \"SELECT * FROM quality\"
+  stockflow sql \"SELECT symbol, ts, rsi(close, 14) OVER (PARTITION BY symbol ORDER BY ts) AS rsi FROM bars\" -o rsi.parquet
+  stockflow sql \"SELECT count(*) FROM p\" -f p=prices.csv.gz
+  stockflow sql \"SELECT * FROM bars\" --format csv | head";
+
+/// `stockflow sql`
+#[derive(Debug, Args)]
+#[command(after_help = SQL_EXAMPLES)]
+pub(crate) struct SqlArgs {
+    /// The query; `-` reads it from standard input
+    #[arg(value_name = "QUERY")]
+    pub(crate) query: String,
+    /// A file, folder, Delta table or object store URL as a table; instead of the lake's tables, repeatable
+    #[arg(short, long = "file", value_name = "NAME=PATH", value_parser = table)]
+    pub(crate) files: Vec<(String, String)>,
+    /// How rows are printed; the default follows the name of `-o`, else it is a table
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<RowFormat>,
+    /// Write to this file instead of standard output
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) output: Option<PathBuf>,
+}
+
+/// How rows are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RowFormat {
+    /// Aligned columns.
+    Table,
+    /// Comma-separated, with a header.
+    Csv,
+    /// One JSON array.
+    Json,
+    /// One JSON object a line.
+    Ndjson,
+    /// A Parquet file.
+    Parquet,
+}
+
+/// `stockflow indicators`
+#[derive(Debug, Args)]
+pub(crate) struct IndicatorsArgs {
+    /// An indicator's name, such as `rsi`, or a part of it
+    #[arg(value_name = "NAME")]
+    pub(crate) name: Option<String>,
+}
+
+/// `stockflow chart`
+#[derive(Debug, Args)]
+pub(crate) struct ChartArgs {
+    /// Whose bars
+    #[arg(value_name = "SYMBOL")]
+    pub(crate) symbol: String,
+    /// Indicators to draw, such as `sma(50),rsi(14),macd`
+    #[arg(long, value_name = "LIST", default_value = "sma(20),sma(50),sma(200),rsi(14),macd")]
+    pub(crate) indicators: String,
+    /// First trading date; by default the last 250 bars are drawn
+    #[arg(long, value_name = "DATE", value_parser = date)]
+    pub(crate) from: Option<NaiveDate>,
+    /// Last trading date, included
+    #[arg(long, value_name = "DATE", value_parser = date)]
+    pub(crate) to: Option<NaiveDate>,
+    /// `.svg` or `.png`; by default both are written to the data folder
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) output: Option<PathBuf>,
+}
+
+/// `stockflow init`
+#[derive(Debug, Args)]
+pub(crate) struct InitArgs {
+    /// Where to write it
+    #[arg(value_name = "PATH", default_value = "pipeline.toml", value_hint = ValueHint::FilePath)]
+    pub(crate) path: PathBuf,
+    /// Overwrite a file that is there
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// `stockflow completions`
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// Which shell
+    #[arg(value_enum)]
+    pub(crate) shell: Shell,
+}
+
+fn date(text: &str) -> Result<NaiveDate, String> {
+    NaiveDate::parse_from_str(text, "%Y-%m-%d").map_err(|_| format!("`{text}` is no date; write YYYY-MM-DD"))
+}
+
+fn table(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, path)) if !name.is_empty() && !path.is_empty() => Ok((name.into(), path.into())),
+        _ => Err(format!("`{text}` is not NAME=PATH")),
+    }
+}
+
+/// Splits `sma(20),macd(12, 26, 9),obv` at the commas outside of parentheses.
+pub(crate) fn split_list(text: &str) -> Vec<String> {
+    let (mut items, mut item, mut depth) = (Vec::new(), String::new(), 0_usize);
+    for c in text.chars() {
+        match c {
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            ',' if depth == 0 => {
+                items.push(std::mem::take(&mut item));
+                continue;
+            }
+            _ => {}
+        }
+        item.push(c);
+    }
+    items.push(item);
+    items.into_iter().map(|item| item.trim().to_owned()).filter(|item| !item.is_empty()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn lists_are_split_outside_of_parentheses() {
+        assert_eq!(split_list("sma(20), macd(12, 26, 9) ,obv,"), ["sma(20)", "macd(12, 26, 9)", "obv"]);
+        assert!(split_list(" ").is_empty());
+    }
+
+    #[test]
+    fn dates_and_tables_are_checked() {
+        assert!(date("2020-02-30").is_err_and(|error| error.contains("YYYY-MM-DD")));
+        assert_eq!(table("a=b=c"), Ok(("a".into(), "b=c".into())));
+        assert!(table("a.csv").is_err());
+    }
+}

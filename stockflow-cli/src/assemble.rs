@@ -1,0 +1,110 @@
+//! Puts a pipeline together from its file.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use stockflow_core::pipeline::{Mode, Pipeline};
+use stockflow_core::store::CheckpointStore;
+use stockflow_io::location::Location;
+
+use crate::args::{Global, PipelineArgs};
+use crate::config::PipelineConfig;
+use crate::environment;
+use crate::exit::{Failure, Outcome};
+
+/// The main job; `examples/pipelines/main.toml` is the same file, and a test holds them together.
+const MAIN: &str = include_str!("config/main.toml");
+
+/// What a message calls it.
+const MAIN_NAME: &str = "built-in pipeline";
+
+/// Where the main job looks for bars if nothing else is said.
+const MAIN_INPUT: &str = "examples/data";
+
+/// What a store is called that forgets everything at the end of the process.
+const MEMORY: &str = "memory";
+
+/// How much of the outside world may be touched while a pipeline is put together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Opening {
+    /// Nothing at all: to validate.
+    Nothing,
+    /// Reference tables are opened, the store is the real one.
+    Everything,
+}
+
+/// The pipeline file that was asked for, or the main job.
+pub(crate) fn config(args: &PipelineArgs, global: &Global) -> Outcome<PipelineConfig> {
+    // What the command line says counts like a variable of the environment: a file can use it.
+    let env = |name: &str| match name {
+        "STOCKFLOW_DATA_DIR" => Some(global.data_dir.trim_end_matches('/').to_owned()),
+        "STOCKFLOW_INPUT" => args.input.clone(),
+        _ => std::env::var(name).ok(),
+    };
+    let Some(path) = &args.pipeline else {
+        return Ok(PipelineConfig::parse(MAIN, MAIN_NAME, &env)?);
+    };
+    Ok(PipelineConfig::load(path, &env)?)
+}
+
+/// The main job without its input: say where to look, before anything is written.
+pub(crate) fn check_input(args: &PipelineArgs) -> Outcome<()> {
+    if args.pipeline.is_some() || args.input.is_some() || Path::new(MAIN_INPUT).is_dir() {
+        return Ok(());
+    }
+    Err(Failure::usage(format!("there is no folder `{MAIN_INPUT}` here, which the main job reads"))
+        .or_next("go to the repository's folder, name files with `stockflow run --input 'prices/*.csv'`, or write a pipeline of your own with `stockflow init`"))
+}
+
+/// The checkpoint store's path or URL; `None` if it is kept in memory.
+pub(crate) fn store_path(config: &PipelineConfig, global: &Global) -> Option<String> {
+    match config.store.as_deref() {
+        Some(MEMORY) => None,
+        Some(path) => Some(path.to_owned()),
+        None => Some(format!("{}/checkpoints/{}", global.data_dir.trim_end_matches('/'), config.name)),
+    }
+}
+
+/// Builds the pipeline; what does not fit is refused here.
+pub(crate) async fn pipeline(config: &PipelineConfig, global: &Global, opening: Opening) -> Outcome<Pipeline> {
+    if opening == Opening::Everything {
+        environment::provide(&config.object_store)?;
+    }
+    let mut builder = Pipeline::builder(&config.name).mode(config.mode).late(config.late);
+    if let Some(guarantee) = config.require {
+        builder = builder.require(guarantee);
+    }
+    if let Some(max) = config.max_dead_letters {
+        builder = builder.max_dead_letters(Some(max));
+    }
+    builder = builder.max_partitions(config.max_partitions.map(|max| usize::try_from(max).unwrap_or(usize::MAX)));
+    if let Some(threads) = config.threads {
+        builder = builder.threads(usize::try_from(threads).unwrap_or(usize::MAX));
+    }
+    if let Some(megabytes) = config.memory_mb {
+        let bytes = usize::try_from(megabytes.saturating_mul(1024 * 1024)).unwrap_or(usize::MAX);
+        builder = builder.runtime(Arc::new(RuntimeEnvBuilder::new().with_memory_limit(bytes, 1.0).build()?));
+    }
+    builder = builder.source_arc(config.source.build()?);
+    for step in &config.steps {
+        builder = builder.step(step.step.build(&step.name, step.input.as_deref()));
+    }
+    for sink in &config.sinks {
+        builder = builder.sink(sink.build(config.relation_of(sink), global.json)?);
+    }
+    if let Some(sink) = &config.dead_letters {
+        builder = sink.add_dead_letters(builder, global.json)?;
+    }
+    if let Some(relation) = config.history.as_deref().filter(|_| config.mode == Mode::Incremental) {
+        builder = builder.history(relation, config.history_table(relation)?);
+    }
+    for (name, table) in &config.tables {
+        builder = builder.table(name, table.open(opening).await?);
+    }
+    if let Some(path) = store_path(config, global).filter(|_| opening == Opening::Everything) {
+        let place = Location::parse(&path)?;
+        builder = builder.store(CheckpointStore::new(Arc::clone(place.store()), place.path().clone()));
+    }
+    Ok(builder.build()?)
+}

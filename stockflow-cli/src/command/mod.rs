@@ -1,0 +1,36 @@
+//! One file a command, all of one shape: `run(arguments, what every command takes) -> how it ended`.
+
+mod chart;
+mod checkpoint;
+mod completions;
+mod doctor;
+mod explain;
+mod indicators;
+mod init;
+mod lake;
+mod run;
+mod sql;
+mod status;
+mod validate;
+
+use crate::args::{Cli, Command};
+use crate::exit::Outcome;
+
+/// Runs the command that was asked for.
+pub(crate) async fn dispatch(cli: Cli) -> Outcome {
+    let global = &cli.global;
+    match cli.command {
+        Command::Run(args) => run::run(args, global).await,
+        Command::Validate(args) => validate::run(args, global).await,
+        Command::Explain(args) => explain::run(args, global).await,
+        Command::Status(args) => status::run(args, global).await,
+        Command::Checkpoint(args) => checkpoint::run(args, global).await,
+        Command::Lake(args) => lake::run(args, global).await,
+        Command::Sql(args) => sql::run(args, global).await,
+        Command::Indicators(args) => indicators::run(&args, global),
+        Command::Chart(args) => chart::run(args, global).await,
+        Command::Init(args) => init::run(&args, global),
+        Command::Doctor(args) => doctor::run(args, global).await,
+        Command::Completions(args) => completions::run(&args, global),
+    }
+}

@@ -1,0 +1,129 @@
+//! `stockflow run [PIPELINE.toml]`
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+
+use stockflow_core::pipeline::{Pipeline, Rebuild, RunOptions, RunReport, Shutdown};
+use stockflow_core::sink::WriteMode;
+use stockflow_core::source::Window;
+
+use crate::args::{Global, RunArgs};
+use crate::assemble::{self, Opening};
+use crate::config::PipelineConfig;
+use crate::ending::{self, Ending};
+use crate::exit::{Exit, Failure, Outcome};
+use crate::render::{self, say, stdout};
+
+/// Runs a pipeline until nothing is new, and tells what it did.
+pub(crate) async fn run(args: RunArgs, global: &Global) -> Outcome {
+    let config = assemble::config(&args.pipeline, global)?;
+    assemble::check_input(&args.pipeline)?;
+    let pipeline = assemble::pipeline(&config, global, Opening::Everything).await?;
+    if !global.quiet {
+        announce(&args, &pipeline).await?;
+    }
+    let shutdown = Shutdown::new();
+    let signals = tokio::spawn(listen(shutdown.clone()));
+    let report = pipeline.run(options(&args, global, shutdown)).await;
+    signals.abort();
+    let report = report?;
+    let exit = if report.is_complete() { Exit::Done } else { Exit::Partly };
+    tell(&config, &report, exit, global).await?;
+    Ok(exit)
+}
+
+fn options(args: &RunArgs, global: &Global, shutdown: Shutdown) -> RunOptions {
+    let window = Window { from: args.from, to: args.to, symbols: args.symbols.clone() };
+    RunOptions {
+        window: Some(window).filter(|window| *window != Window::default()),
+        rebuild: args.rebuild.then(|| Rebuild { sink: args.sink.clone() }),
+        shutdown,
+        progress: render::progress(global),
+        ..RunOptions::default()
+    }
+}
+
+/// What a person should know before it begins.
+async fn announce(args: &RunArgs, pipeline: &Pipeline) -> Outcome<()> {
+    let is_backfill = args.from.is_some() || args.to.is_some() || !args.symbols.is_empty();
+    if is_backfill || args.rebuild {
+        let what = if args.rebuild { "rebuild" } else { "backfill" };
+        say(format!("this {what} fences a runner of the same pipeline: it stops with exit code 4"));
+    }
+    if args.rebuild {
+        let description = pipeline.describe().await?;
+        for sink in description.sinks.iter().filter(|sink| sink.write_mode == WriteMode::Append && args.sink.as_ref().is_none_or(|only| *only == sink.name)) {
+            say(format!("sink `{}` only appends: rows that it holds already come again", sink.name));
+        }
+    }
+    Ok(())
+}
+
+/// The first signal lets the epoch end or abandons it whole, the second one kills.
+async fn listen(shutdown: Shutdown) {
+    if stop_signal().await.is_err() {
+        return;
+    }
+    say("stopping: the epoch is finished or abandoned whole; once more kills");
+    shutdown.request();
+    if stop_signal().await.is_ok() {
+        say("killed; the next run goes on where this one stood");
+        std::process::exit(130);
+    }
+}
+
+/// Waits for Ctrl-C or, where there are signals, for what a supervisor sends.
+async fn stop_signal() -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut terminate = signal(SignalKind::terminate())?;
+        tokio::select! {
+            outcome = tokio::signal::ctrl_c() => outcome,
+            _ = terminate.recv() => Ok(()),
+        }
+    }
+    #[cfg(not(unix))]
+    tokio::signal::ctrl_c().await
+}
+
+/// Prints the report and what the run left behind.
+async fn tell(config: &PipelineConfig, report: &RunReport, exit: Exit, global: &Global) -> Outcome<()> {
+    let ending = if report.up_to_date { Ending::default() } else { ending::look_back(config).await? };
+    if global.json {
+        return render::json(&as_json(config, report, &ending, exit, global)?);
+    }
+    // Where rows go to standard output, the report keeps out of their way.
+    let mut out: Box<dyn Write> = if config.prints_rows() { Box::new(std::io::stderr()) } else { Box::new(stdout()) };
+    writeln!(out, "pipeline {}", report.pipeline)?;
+    render::report(&mut out, report)?;
+    if report.up_to_date {
+        writeln!(out, "everything lies where it was: {}", ending::places(config, global).into_iter().map(|(_, place)| place).collect::<Vec<_>>().join(", "))?;
+    } else {
+        ending::print(&mut out, &ending, config, global)?;
+    }
+    out.flush()?;
+    Ok(())
+}
+
+fn as_json(config: &PipelineConfig, report: &RunReport, ending: &Ending, exit: Exit, global: &Global) -> Outcome<serde_json::Value> {
+    let mut value = serde_json::to_value(report).map_err(|error| Failure::failed(error.to_string()))?;
+    let left_out: Vec<_> = report.left_out().collect();
+    let refused = report.epochs.iter().flat_map(|epoch| &epoch.first_dead_letters).filter_map(|letter| letter.symbol.clone());
+    let failed: BTreeSet<String> = left_out.iter().map(|part| part.partition.clone()).chain(refused).collect();
+    let places: BTreeMap<String, String> = ending::places(config, global).into_iter().collect();
+    let more = serde_json::json!({
+        "complete": report.is_complete(),
+        "dead_letters": report.dead_letters(),
+        "left_out": left_out,
+        "failed_symbols": failed,
+        "basis": config.basis(),
+        "places": places,
+        "charts": ending.charts,
+        "exit_code": exit.code(),
+    });
+    if let (Some(value), serde_json::Value::Object(more)) = (value.as_object_mut(), more) {
+        value.extend(more);
+    }
+    Ok(value)
+}

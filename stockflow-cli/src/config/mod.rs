@@ -1,0 +1,16 @@
+//! The pipeline file: TOML in, checked settings out; nothing here opens anything.
+//!
+//! `tree` parses, `interpolate` fills in environment variables, `section` reads fields and refuses what is unknown,
+//! `problem` collects everything that is wrong.
+
+mod interpolate;
+mod pipeline;
+mod problem;
+mod secret;
+mod section;
+mod tree;
+
+pub(crate) use pipeline::{NamedSink, ObjectStoreConfig, PipelineConfig};
+pub(crate) use problem::{ConfigError, nearest};
+pub(crate) use secret::SecretRef;
+pub(crate) use section::Section;

@@ -1,0 +1,245 @@
+//! What a pipeline file says, checked field by field.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use stockflow_core::history::History;
+use stockflow_core::pipeline::{Guarantee, LatePolicy, Mode};
+use stockflow_core::schema::Basis;
+
+use super::interpolate::{Env, Variable, interpolate};
+use super::problem::{ConfigError, Problems};
+use super::secret::SecretRef;
+use super::section::Section;
+use super::tree;
+use crate::connectors::{SinkConfig, SourceConfig, TableConfig};
+use crate::exit::{Failure, Outcome};
+use crate::steps::StepConfig;
+
+/// A pipeline file.
+#[derive(Debug)]
+pub(crate) struct PipelineConfig {
+    /// The file as it was given, for messages.
+    pub(crate) file: String,
+    pub(crate) name: String,
+    pub(crate) mode: Mode,
+    pub(crate) late: LatePolicy,
+    pub(crate) require: Option<Guarantee>,
+    /// `None`: the engine's default.
+    pub(crate) max_dead_letters: Option<u64>,
+    pub(crate) max_partitions: Option<u64>,
+    pub(crate) threads: Option<u64>,
+    pub(crate) memory_mb: Option<u64>,
+    pub(crate) store: Option<String>,
+    pub(crate) history: Option<String>,
+    pub(crate) source: SourceConfig,
+    pub(crate) steps: Vec<NamedStep>,
+    pub(crate) sinks: Vec<NamedSink>,
+    pub(crate) dead_letters: Option<SinkConfig>,
+    pub(crate) tables: Vec<(String, TableConfig)>,
+    pub(crate) object_store: ObjectStoreConfig,
+    pub(crate) report: ReportConfig,
+    /// Environment variables that the file uses.
+    pub(crate) variables: Vec<Variable>,
+}
+
+/// A step and the relation that it reads.
+#[derive(Debug)]
+pub(crate) struct NamedStep {
+    pub(crate) name: String,
+    pub(crate) input: Option<String>,
+    pub(crate) step: StepConfig,
+}
+
+/// A sink and the relation that it takes.
+#[derive(Debug)]
+pub(crate) struct NamedSink {
+    pub(crate) name: String,
+    pub(crate) relation: Option<String>,
+    pub(crate) since_now: bool,
+    pub(crate) sink: SinkConfig,
+}
+
+/// How `s3://` is reached; what is left out comes from the environment (`AWS_…`).
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ObjectStoreConfig {
+    /// Plain options by their key in `object_store`: `endpoint`, `region`, `allow_http`, ….
+    pub(crate) options: BTreeMap<&'static str, String>,
+    /// The same for what must not be printed.
+    pub(crate) secrets: BTreeMap<&'static str, SecretRef>,
+}
+
+impl ObjectStoreConfig {
+    /// Whether everything comes from the environment.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.options.is_empty() && self.secrets.is_empty()
+    }
+}
+
+/// What a run prints and draws at its end.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ReportConfig {
+    /// Sink whose table is printed as the quality report.
+    pub(crate) quality: Option<String>,
+    /// Sink of which the last row of each symbol is printed.
+    pub(crate) latest: Option<String>,
+    /// Sink whose bars are drawn.
+    pub(crate) chart: Option<String>,
+    /// Whose bars are drawn; by default those of the first symbol.
+    pub(crate) chart_symbols: Vec<String>,
+    /// What is drawn with them.
+    pub(crate) chart_indicators: Option<Vec<String>>,
+    /// Where the charts go.
+    pub(crate) chart_folder: Option<String>,
+}
+
+impl PipelineConfig {
+    /// Reads a pipeline file from disk.
+    pub(crate) fn load(path: &Path, env: Env<'_>) -> Result<Self, ConfigError> {
+        let file = path.display().to_string();
+        let bytes = std::fs::read(path).map_err(|error| ConfigError::whole(&file, format!("cannot be read: {error}")))?;
+        let text = String::from_utf8(bytes).map_err(|_| ConfigError::whole(&file, "is not a text file in UTF-8"))?;
+        Self::parse(&text, &file, env)
+    }
+
+    /// Reads the text of a pipeline file; every problem is told at once.
+    pub(crate) fn parse(text: &str, file: &str, env: Env<'_>) -> Result<Self, ConfigError> {
+        let mut table = tree::parse(text, file)?;
+        let problems = Problems::default();
+        let variables = interpolate(&mut table, env, &problems);
+        let root = Section::root(&table, &problems);
+        let config = Self {
+            file: file.into(),
+            name: root.required("name"),
+            mode: root.choice("mode", &[("incremental", Mode::Incremental), ("full", Mode::Full)]).unwrap_or_default(),
+            late: root.choice("late", &[("recompute", LatePolicy::Recompute), ("dead-letter", LatePolicy::DeadLetter)]).unwrap_or_default(),
+            require: root.choice("require", &[("exactly-once", Guarantee::ExactlyOnce), ("effectively-once", Guarantee::EffectivelyOnce), ("at-least-once", Guarantee::AtLeastOnce)]),
+            max_dead_letters: root.count("max_dead_letters"),
+            max_partitions: root.count("max_partitions"),
+            threads: root.count("threads"),
+            memory_mb: root.count("memory_mb"),
+            store: root.text("store"),
+            history: root.text("history"),
+            source: source(&root),
+            steps: root.sections("transform").into_iter().map(step).collect(),
+            sinks: sinks(&root),
+            dead_letters: root.section("dead_letters").map(SinkConfig::read),
+            tables: root.named("tables").into_iter().map(|(name, section)| (name, TableConfig::read(section))).collect(),
+            object_store: root.section("object_store").map(object_store).unwrap_or_default(),
+            report: root.section("report").map(report).unwrap_or_default(),
+            variables,
+        };
+        root.finish();
+        config.check_names(&problems);
+        problems.finish(file)?;
+        Ok(config)
+    }
+
+    /// The relation that a sink takes: the one it names, else the last.
+    pub(crate) fn relation_of<'a>(&'a self, sink: &'a NamedSink) -> &'a str {
+        sink.relation.as_deref().or_else(|| self.steps.last().map(|step| step.name.as_str())).unwrap_or("input")
+    }
+
+    /// The sink of that name.
+    pub(crate) fn sink(&self, name: &str) -> Option<&NamedSink> {
+        self.sinks.iter().find(|sink| sink.name == name)
+    }
+
+    /// The table of the sink that keeps the history relation.
+    pub(crate) fn history_table(&self, relation: &str) -> Outcome<Arc<dyn History>> {
+        let kept = self.sinks.iter().filter(|sink| self.relation_of(sink) == relation).find_map(|sink| sink.sink.history());
+        kept.unwrap_or_else(|| Err(Failure::usage(format!("no sink keeps the history relation `{relation}`"))))
+    }
+
+    /// The basis that prices are put onto; `None` where no step does.
+    pub(crate) fn basis(&self) -> Option<Basis> {
+        self.steps.iter().rev().find_map(|step| step.step.basis())
+    }
+
+    /// Whether rows go to standard output.
+    pub(crate) fn prints_rows(&self) -> bool {
+        self.sinks.iter().map(|sink| &sink.sink).chain(&self.dead_letters).any(|sink| sink.path().is_none())
+    }
+
+    /// Names that point nowhere.
+    fn check_names(&self, problems: &Problems) {
+        let names: Vec<&str> = self.sinks.iter().map(|sink| sink.name.as_str()).collect();
+        let report = [("report.quality", &self.report.quality), ("report.latest", &self.report.latest), ("report.chart", &self.report.chart)];
+        for (path, sink) in report {
+            if let Some(sink) = sink.as_deref().filter(|sink| !names.contains(sink)) {
+                problems.add(path, 0, format!("names the sink `{sink}`; {}", super::problem::hint(sink, &names)));
+            }
+        }
+        if let Some(history) = &self.history
+            && !self.sinks.is_empty()
+            && !self.sinks.iter().any(|sink| self.relation_of(sink) == history && sink.sink.history().is_some())
+        {
+            problems.add("history", 0, format!("is `{history}`, but no sink keeps that relation as a table of type `delta`; add one, or leave `history` out"));
+        }
+    }
+}
+
+fn source(root: &Section<'_>) -> SourceConfig {
+    match root.section("source") {
+        Some(section) => SourceConfig::read(section),
+        None => {
+            if !root.has("source") {
+                root.problem("source", "is missing");
+            }
+            SourceConfig::default()
+        }
+    }
+}
+
+fn step(section: Section<'_>) -> NamedStep {
+    NamedStep { name: section.required("name"), input: section.text("input"), step: StepConfig::read(section) }
+}
+
+fn sinks(root: &Section<'_>) -> Vec<NamedSink> {
+    let sinks = root.sections("sink");
+    if sinks.is_empty() && !root.has("sink") {
+        root.problem("sink", "is missing");
+    }
+    let sink = |section: Section<'_>| NamedSink {
+        name: section.required("name"),
+        relation: section.text("relation"),
+        since_now: section.choice("since", &[("start", false), ("now", true)]).unwrap_or(false),
+        sink: SinkConfig::read(section),
+    };
+    sinks.into_iter().map(sink).collect()
+}
+
+fn object_store(section: Section<'_>) -> ObjectStoreConfig {
+    let mut config = ObjectStoreConfig::default();
+    for (key, option) in [("endpoint", "aws_endpoint"), ("region", "aws_region")] {
+        if let Some(value) = section.text(key) {
+            config.options.insert(option, value);
+        }
+    }
+    for (key, option) in [("allow_http", "aws_allow_http"), ("virtual_hosted_style", "aws_virtual_hosted_style_request")] {
+        if let Some(value) = section.flag(key) {
+            config.options.insert(option, value.to_string());
+        }
+    }
+    for (key, option) in [("access_key_id", "aws_access_key_id"), ("secret_access_key", "aws_secret_access_key"), ("session_token", "aws_session_token")] {
+        if let Some(secret) = section.secret(key) {
+            config.secrets.insert(option, secret);
+        }
+    }
+    section.finish();
+    config
+}
+
+fn report(section: Section<'_>) -> ReportConfig {
+    let config = ReportConfig {
+        quality: section.text("quality"),
+        latest: section.text("latest"),
+        chart: section.text("chart"),
+        chart_symbols: section.texts("chart_symbols").unwrap_or_default(),
+        chart_indicators: section.texts("chart_indicators"),
+        chart_folder: section.text("chart_folder"),
+    };
+    section.finish();
+    config
+}

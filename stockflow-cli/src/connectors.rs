@@ -1,0 +1,335 @@
+//! The connectors: what a `[source]`, `[[sink]]` or `[tables.…]` table says, and what is made of it.
+//!
+//! **Invariant:** this is the only file of the command line that names a connector.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use arrow::datatypes::{DataType, TimeUnit};
+use datafusion::datasource::TableProvider;
+use datafusion::datasource::empty::EmptyTable;
+use stockflow_core::history::History;
+use stockflow_core::pipeline::{Builder, SinkStep};
+use stockflow_core::schema::{action_schema, bar_schema};
+use stockflow_core::sink::{Sink, WriteMode};
+use stockflow_core::source::Source;
+use stockflow_io::console::{ConsoleFormat, ConsoleSink};
+use stockflow_io::delta::{DeltaHistory, DeltaSink, MaintainOptions};
+use stockflow_io::file::{FileFormat, FileSink, FileSource, ManifestTable, SinkMode};
+use stockflow_io::location::Location;
+
+use crate::assemble::Opening;
+use crate::config::{NamedSink, Section};
+use crate::exit::Outcome;
+use crate::tables;
+
+/// A source, as the pipeline file says it.
+#[derive(Debug)]
+pub(crate) enum SourceConfig {
+    File(FileSourceConfig),
+}
+
+/// `type = "file"`
+#[derive(Debug, Default)]
+pub(crate) struct FileSourceConfig {
+    path: String,
+    format: Option<FileFormat>,
+    relation: Option<String>,
+    delimiter: Option<u8>,
+    header: Option<bool>,
+    infer: Option<bool>,
+    columns: Vec<(String, DataType)>,
+}
+
+impl Default for SourceConfig {
+    fn default() -> Self {
+        Self::File(FileSourceConfig::default())
+    }
+}
+
+impl SourceConfig {
+    /// Reads the `[source]` table.
+    pub(crate) fn read(section: Section<'_>) -> Self {
+        let kinds: [(&str, fn(&Section<'_>) -> SourceConfig); 1] = [("file", file_source)];
+        // Where the kind is not known, nothing can be said about the other fields.
+        let Some(read) = section.kind(&kinds) else { return Self::default() };
+        let config = read(&section);
+        section.finish();
+        config
+    }
+
+    /// The source; nothing is opened yet.
+    pub(crate) fn build(&self) -> Outcome<Arc<dyn Source>> {
+        match self {
+            Self::File(config) => Ok(Arc::new(config.build()?)),
+        }
+    }
+
+    /// The relation that the first step reads.
+    pub(crate) fn relation(&self) -> &str {
+        match self {
+            Self::File(config) => config.relation.as_deref().unwrap_or("input"),
+        }
+    }
+}
+
+fn file_source(section: &Section<'_>) -> SourceConfig {
+    let types = section.pairs("types").unwrap_or_default();
+    let column = |(name, text): (String, String)| match data_type(&text) {
+        Some(data_type) => Some((name, data_type)),
+        None => {
+            section.problem("types", format!("gives `{name}` the type `{text}`; there are `text`, `integer`, `number`, `boolean`, `date`, `timestamp`"));
+            None
+        }
+    };
+    let columns = types.into_iter().filter_map(column).collect();
+    SourceConfig::File(FileSourceConfig {
+        path: section.required("path"),
+        format: section.parsed("format"),
+        relation: section.text("relation"),
+        delimiter: section.text("delimiter").and_then(|text| one_byte(section, &text)),
+        header: section.flag("header"),
+        infer: section.flag("infer"),
+        columns,
+    })
+}
+
+fn one_byte(section: &Section<'_>, text: &str) -> Option<u8> {
+    match text.as_bytes() {
+        [byte] => Some(*byte),
+        _ => {
+            section.problem("delimiter", format!("must be one character such as `,` `;` or `\\t`, not `{text}`"));
+            None
+        }
+    }
+}
+
+fn data_type(text: &str) -> Option<DataType> {
+    Some(match text {
+        "text" => DataType::Utf8,
+        "integer" => DataType::Int64,
+        "number" => DataType::Float64,
+        "boolean" => DataType::Boolean,
+        "date" => DataType::Date32,
+        "timestamp" => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+        _ => return None,
+    })
+}
+
+impl FileSourceConfig {
+    fn build(&self) -> Outcome<FileSource> {
+        let mut source = FileSource::new(&self.path)?.with_columns(self.columns.clone());
+        if let Some(format) = self.format {
+            source = source.with_format(format);
+        }
+        if let Some(relation) = &self.relation {
+            source = source.with_relation(relation);
+        }
+        if let Some(delimiter) = self.delimiter {
+            source = source.with_delimiter(delimiter);
+        }
+        if let Some(header) = self.header {
+            source = source.with_header(header);
+        }
+        if let Some(infer) = self.infer {
+            source = source.with_infer(infer);
+        }
+        Ok(source)
+    }
+}
+
+/// A sink, as the pipeline file says it.
+#[derive(Debug)]
+pub(crate) enum SinkConfig {
+    File { path: String, format: FileFormat, mode: SinkMode },
+    Delta(DeltaConfig),
+    Console { format: ConsoleFormat, limit: Option<usize> },
+}
+
+/// `type = "delta"`
+#[derive(Debug)]
+pub(crate) struct DeltaConfig {
+    path: String,
+    mode: Option<WriteMode>,
+    partition_by: Option<Vec<String>>,
+    file_mb: Option<u64>,
+}
+
+impl SinkConfig {
+    /// Reads the rest of a `[[sink]]` or `[dead_letters]` table.
+    pub(crate) fn read(section: Section<'_>) -> Self {
+        let kinds: [(&str, fn(&Section<'_>) -> SinkConfig); 5] = [
+            ("delta", delta),
+            ("parquet", |section| file_sink(section, FileFormat::Parquet)),
+            ("csv", |section| file_sink(section, FileFormat::Csv)),
+            ("ndjson", |section| file_sink(section, FileFormat::Ndjson)),
+            ("console", console),
+        ];
+        let Some(read) = section.kind(&kinds) else { return Self::Console { format: ConsoleFormat::Table, limit: None } };
+        let config = read(&section);
+        section.finish();
+        config
+    }
+
+    /// Where it writes; `None` for the console.
+    pub(crate) fn path(&self) -> Option<&str> {
+        match self {
+            Self::File { path, .. } | Self::Delta(DeltaConfig { path, .. }) => Some(path),
+            Self::Console { .. } => None,
+        }
+    }
+
+    /// Whether what it keeps can be read at any version: what a history relation needs.
+    pub(crate) fn history(&self) -> Option<Outcome<Arc<dyn History>>> {
+        match self {
+            Self::Delta(config) => Some(DeltaHistory::new(&config.path).map(|history| Arc::new(history) as Arc<dyn History>).map_err(Into::into)),
+            _ => None,
+        }
+    }
+
+    /// What it holds now; `None` where nothing can be read back.
+    pub(crate) async fn open(&self) -> Outcome<Option<Arc<dyn TableProvider>>> {
+        match self {
+            Self::Delta(config) => open_delta(&Location::parse(&config.path)?).await,
+            Self::File { path, mode: SinkMode::Append, .. } => Ok(Some(Arc::new(ManifestTable::open(path).await?))),
+            Self::File { path, .. } => Ok(Some(tables::open_file(&tables::session()?, path).await?)),
+            Self::Console { .. } => Ok(None),
+        }
+    }
+
+    /// Makes it the dead-letter sink of a pipeline.
+    pub(crate) fn add_dead_letters(&self, builder: Builder, json: bool) -> Outcome<Builder> {
+        Ok(match self {
+            Self::File { path, format, mode } => builder.dead_letters(FileSink::new(path, *format, *mode)?),
+            // Dead letters have a key and no version: they are only ever added.
+            Self::Delta(config) => builder.dead_letters(config.build()?.keyless()),
+            Self::Console { format, limit } => builder.dead_letters(build_console(*format, *limit, json)),
+        })
+    }
+}
+
+impl NamedSink {
+    /// The sink of a pipeline; nothing is opened yet.
+    pub(crate) fn build(&self, relation: &str, json: bool) -> Outcome<SinkStep> {
+        let step = match &self.sink {
+            SinkConfig::File { path, format, mode } => self.step(FileSink::new(path, *format, *mode)?),
+            SinkConfig::Delta(config) => self.step(config.build()?),
+            SinkConfig::Console { format, limit } => self.step(build_console(*format, *limit, json)),
+        };
+        Ok(step.relation(relation))
+    }
+
+    fn step(&self, sink: impl Sink + 'static) -> SinkStep {
+        let step = SinkStep::new(&self.name, sink);
+        if self.since_now { step.since_now() } else { step }
+    }
+}
+
+fn file_sink(section: &Section<'_>, format: FileFormat) -> SinkConfig {
+    let mode = section.choice("write", &[("append", SinkMode::Append), ("overwrite", SinkMode::Overwrite)]).unwrap_or(SinkMode::Append);
+    SinkConfig::File { path: section.required("path"), format, mode }
+}
+
+fn delta(section: &Section<'_>) -> SinkConfig {
+    SinkConfig::Delta(DeltaConfig {
+        path: section.required("path"),
+        mode: section.choice("write", &[("merge", WriteMode::Merge), ("append", WriteMode::Append), ("overwrite", WriteMode::Overwrite)]),
+        partition_by: section.texts("partition_by"),
+        file_mb: section.count("file_mb"),
+    })
+}
+
+impl DeltaConfig {
+    fn build(&self) -> Outcome<DeltaSink> {
+        let mut sink = DeltaSink::new(&self.path)?;
+        if let Some(mode) = self.mode {
+            sink = sink.with_mode(mode);
+        }
+        if let Some(columns) = &self.partition_by {
+            sink = sink.with_partition_by(columns.clone());
+        }
+        if let Some(megabytes) = self.file_mb {
+            sink = sink.with_target_file_size(megabytes.max(1).saturating_mul(1024 * 1024));
+        }
+        Ok(sink)
+    }
+}
+
+fn console(section: &Section<'_>) -> SinkConfig {
+    let limit = section.count("limit").map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    SinkConfig::Console { format: section.parsed("format").unwrap_or_default(), limit }
+}
+
+fn build_console(format: ConsoleFormat, limit: Option<usize>, json: bool) -> ConsoleSink {
+    let sink = ConsoleSink::new().with_format(format);
+    let sink = if let Some(limit) = limit { sink.with_limit(Some(limit)) } else { sink };
+    // With `--json` standard output belongs to the report.
+    if json { sink.with_output(Arc::new(Mutex::new(std::io::stderr()))) } else { sink }
+}
+
+/// A reference table, as the pipeline file says it.
+#[derive(Debug)]
+pub(crate) struct TableConfig {
+    path: String,
+    schema: Option<Known>,
+}
+
+/// A schema that is known without opening the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Known {
+    Actions,
+    Bars,
+}
+
+impl TableConfig {
+    /// Reads a `[tables.<name>]` table.
+    pub(crate) fn read(section: Section<'_>) -> Self {
+        let config = Self { path: section.required("path"), schema: section.choice("schema", &[("actions", Known::Actions), ("bars", Known::Bars)]) };
+        section.finish();
+        config
+    }
+
+    /// The table. Where nothing may be opened, it is empty, with the columns as far as they are known.
+    pub(crate) async fn open(&self, opening: Opening) -> Outcome<Arc<dyn TableProvider>> {
+        if opening == Opening::Everything {
+            return tables::open_file(&tables::session()?, &self.path).await;
+        }
+        let schema = match self.schema {
+            Some(Known::Actions) => action_schema(),
+            Some(Known::Bars) => bar_schema(),
+            None => Arc::new(arrow::datatypes::Schema::empty()),
+        };
+        Ok(Arc::new(EmptyTable::new(schema)))
+    }
+}
+
+/// The Delta table at a place, if there is one.
+pub(crate) async fn open_delta(place: &Location) -> Outcome<Option<Arc<dyn TableProvider>>> {
+    // A table that only holds the fence has no columns yet: there is nothing to read.
+    match DeltaHistory::new(place.text())?.version().await? {
+        Some(_) => Ok(Some(stockflow_io::delta::open_table(place.text()).await?)),
+        None => Ok(None),
+    }
+}
+
+/// The table that a folder is by itself: Delta, or what a file sink appends to.
+pub(crate) async fn open_table(place: &Location) -> Outcome<Option<Arc<dyn TableProvider>>> {
+    if let Some(table) = open_delta(place).await? {
+        return Ok(Some(table));
+    }
+    let log = place.join("_stockflow/log");
+    let listed = log.store().list_with_delimiter(Some(log.path())).await;
+    if listed.is_ok_and(|listed| !listed.objects.is_empty()) {
+        return Ok(Some(Arc::new(ManifestTable::at(place.clone()).await?)));
+    }
+    Ok(None)
+}
+
+/// What was done to a table of the lake, or would be.
+pub(crate) use stockflow_io::delta::MaintainReport as Maintained;
+
+/// Puts small files of a lake's table together and removes those that no kept version needs; without `apply`, only looks.
+pub(crate) async fn maintain(table: &Location, retention: Duration, apply: bool) -> Outcome<Maintained> {
+    let options = MaintainOptions { retention, dry_run: !apply, ..MaintainOptions::default() };
+    Ok(stockflow_io::delta::maintain(table.text(), &options).await?)
+}

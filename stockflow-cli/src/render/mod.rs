@@ -1,0 +1,28 @@
+//! What people and machines see: tables, reports, progress.
+
+mod plan;
+mod progress;
+mod report;
+mod rows;
+mod stdout;
+mod table;
+
+use std::io::Write;
+
+pub(crate) use plan::plan;
+pub(crate) use progress::progress;
+pub(crate) use report::report;
+pub(crate) use rows::RowWriter;
+pub(crate) use stdout::{is_closed, say, stdout};
+pub(crate) use table::{Align, Table};
+
+use crate::exit::{Failure, Outcome};
+
+/// Prints a value as one JSON document.
+pub(crate) fn json(value: &impl serde::Serialize) -> Outcome<()> {
+    let mut out = stdout();
+    serde_json::to_writer_pretty(&mut out, value).map_err(|error| Failure::failed(error.to_string()))?;
+    writeln!(out)?;
+    out.flush()?;
+    Ok(())
+}

@@ -1,0 +1,13 @@
+//! The binary from the outside: what it prints, what it leaves behind, how it ends.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod bad_input;
+mod disk;
+mod help;
+mod main_job;
+mod other_commands;
+mod pipeline_file;
+mod place;
+mod restart;
+mod seed_job;
+mod sql;

@@ -1,0 +1,98 @@
+//! What is wrong with a pipeline file is told with field, line and what to do.
+
+use crate::place::{Place, repository};
+
+/// The pipeline that `init` writes.
+fn template(place: &Place) -> String {
+    place.run(["init", "p.toml"]).ok();
+    place.read("p.toml")
+}
+
+#[test]
+fn a_typo_is_told_with_path_line_and_the_nearest_name() {
+    let place = Place::with_few_bars();
+    let text = template(&place);
+    let line = text.lines().position(|line| line.starts_with("mode = ")).unwrap() + 1;
+    place.write("p.toml", &text.replace("mode = ", "mdoe = "));
+    for command in ["validate", "run", "explain", "status", "doctor"] {
+        place.run([command, "p.toml"]).code(2).says(&format!("p.toml:{line}: `mdoe` is not known here; did you mean `mode`?"));
+    }
+    assert!(!place.path("stockflow-data").exists(), "nothing ran");
+}
+
+#[test]
+fn every_problem_is_told_at_once() {
+    let place = Place::empty();
+    place.write("p.toml", "name = 'x'\nmode = 'fulll'\nmax_dead_letters = -1\n[source]\ntype = 'flie'\npath = '${NOWHERE}'\n[[transform]]\nname = 'a'\ntype = 'sql'\n");
+    let said = place.run(["validate", "p.toml"]).code(2);
+    for wanted in ["p.toml:2: `mode` cannot be `fulll`; did you mean `full`?", "p.toml:3: `max_dead_letters` must be", "p.toml:5: `source.type` cannot be `flie`; did you mean `file`?", "p.toml:6: `source.path` needs the environment variable `NOWHERE`", "`transform[0].query` is missing", "`sink` is missing"] {
+        assert!(said.stderr.contains(wanted), "`{wanted}` is not in:\n{}", said.stderr);
+    }
+}
+
+#[test]
+fn a_missing_or_broken_file_is_told() {
+    let place = Place::empty();
+    place.run(["run", "none.toml"]).code(2).says("none.toml");
+    place.write("broken.toml", "name = 'x'\nsource = {\n");
+    place.run(["run", "broken.toml"]).code(2).says("broken.toml:").says("is not valid TOML");
+    std::fs::write(place.path("binary.toml"), [0xff, 0xfe, 0x00]).unwrap();
+    place.run(["run", "binary.toml"]).code(2).says("binary.toml");
+}
+
+#[test]
+fn secrets_are_named_and_never_printed() {
+    let place = Place::with_few_bars();
+    let text = template(&place);
+    place.write("p.toml", &format!("{text}\n[object_store]\nendpoint = 'http://127.0.0.1:1'\naccess_key_id = 'env:MY_KEY'\nsecret_access_key = 'file:key.txt'\n"));
+    place.write("key.txt", "hunter2\n");
+    let mut command = place.command(["validate", "p.toml"]);
+    let said = crate::place::Said::from(command.env("MY_KEY", "hunter1").output().unwrap()).ok();
+    assert!(said.stdout.contains("environment variable `MY_KEY`") && said.stdout.contains("file `key.txt`"), "{}", said.stdout);
+    assert!(!said.stdout.contains("hunter") && !said.stderr.contains("hunter"));
+    place.write("p.toml", &format!("{text}\n[object_store]\nsecret_access_key = 'hunter2'\n"));
+    let said = place.run(["validate", "p.toml"]).code(2).says("env:NAME");
+    assert!(!said.stderr.contains("hunter2"), "{}", said.stderr);
+}
+
+#[test]
+fn every_example_is_valid_and_validate_reads_nothing() {
+    let place = Place::empty();
+    for file in std::fs::read_dir(repository().join("examples/pipelines")).unwrap() {
+        let file = file.unwrap().path();
+        let said = place.run([std::ffi::OsStr::new("validate"), file.as_os_str()]).ok();
+        assert!(said.stdout.contains("once"), "{} has no guarantee:\n{}", file.display(), said.stdout);
+    }
+    assert_eq!(std::fs::read_dir(place.path(".")).unwrap().count(), 0, "validate leaves nothing behind");
+}
+
+#[test]
+fn the_built_in_pipeline_is_the_one_in_the_examples() {
+    let built_in = std::fs::read_to_string(repository().join("stockflow-cli/src/config/main.toml")).unwrap();
+    let example = std::fs::read_to_string(repository().join("examples/pipelines/main.toml")).unwrap();
+    assert_eq!(built_in, example, "copy one over the other");
+}
+
+#[test]
+fn overwriting_with_only_what_is_new_is_refused() {
+    let place = Place::with_few_bars();
+    place.write("p.toml", "name = 'x'\nmode = 'incremental'\n[source]\ntype = 'file'\npath = 'examples/data/*.csv'\n[[transform]]\nname = 'bars'\ntype = 'normalize'\nsymbol = 'file-name'\n[[sink]]\nname = 'out'\ntype = 'parquet'\npath = 'out.parquet'\nwrite = 'overwrite'\n");
+    place.run(["validate", "p.toml"]).code(2).says("overwrites").says("mode = \"full\"");
+}
+
+#[test]
+fn asking_for_more_than_the_parts_give_is_refused() {
+    let place = Place::with_few_bars();
+    place.write("p.toml", "name = 'x'\nrequire = 'exactly-once'\n[source]\ntype = 'file'\npath = 'examples/data/*.csv'\n[[transform]]\nname = 'bars'\ntype = 'normalize'\nsymbol = 'file-name'\n[[sink]]\nname = 'out'\ntype = 'console'\n");
+    place.run(["validate", "p.toml"]).code(2).says("exactly-once is required").says("at-least-once");
+}
+
+#[test]
+fn init_does_not_overwrite() {
+    let place = Place::empty();
+    place.write("p.toml", "mine");
+    place.run(["init", "p.toml"]).code(2).says("--force");
+    assert_eq!(place.read("p.toml"), "mine");
+    place.run(["init", "p.toml", "--force"]).ok();
+    assert!(place.read("p.toml").contains("[source]"));
+}
