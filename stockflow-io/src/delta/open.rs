@@ -29,8 +29,8 @@ pub(super) struct Opened {
 
 /// Takes over; `before` is what this very sink held until now.
 ///
-/// Last come, first served: whoever opens the table last may write, whatever its generation, because a lost checkpoint store begins
-/// to count anew. A runner that opens again although another one came in between is fenced.
+/// Of two runners the newer generation may write, of two of one generation the one that came last. A runner that opens again although
+/// another one came in between is fenced.
 pub(super) async fn open(place: &Place, sink: &SinkId, generation: Generation, before: Option<&Opened>) -> Result<Opened> {
     let again = before.filter(|before| before.sink == *sink && before.generation == generation);
     let owner = again.map_or_else(nonce, |before| before.owner);
@@ -38,9 +38,9 @@ pub(super) async fn open(place: &Place, sink: &SinkId, generation: Generation, b
     if opened.table.refresh().await?.is_some() && again.is_some() {
         opened.check_fence(opened.table.held())?;
     }
-    take(&mut opened.table, generation, owner).await?;
+    take(&mut opened.table, sink, generation, owner).await?;
     if opened.revisions.refresh().await?.is_some() {
-        take(&mut opened.revisions, generation, owner).await?;
+        take(&mut opened.revisions, sink, generation, owner).await?;
     }
     for table in [&opened.table, &opened.revisions] {
         if table.state().is_some() {
@@ -56,8 +56,8 @@ impl Opened {
         if held.owner == Some(self.owner) {
             return Ok(());
         }
-        let newer = held.generation.and_then(|generation| u64::try_from(generation).ok()).unwrap_or_default();
-        Err(Error::Fenced { pipeline: self.sink.pipeline.clone(), own: self.generation.0, newer })
+        let newer = held.generation().unwrap_or(Generation(0));
+        Err(Error::Fenced { pipeline: self.sink.pipeline.clone(), own: self.generation.0, newer: newer.0 })
     }
 }
 
@@ -72,18 +72,20 @@ impl Opened {
         let mut table = self.table.clone();
         table.refresh().await?;
         self.check_fence(table.held())?;
-        take(&mut self.revisions, self.generation, self.owner).await
+        take(&mut self.revisions, &self.sink, self.generation, self.owner).await
     }
 }
 
 /// Writes our name into the table; makes the table if it is not there.
-async fn take(table: &mut Table, generation: Generation, owner: i64) -> Result<()> {
+async fn take(table: &mut Table, sink: &SinkId, generation: Generation, owner: i64) -> Result<()> {
     let name = table.ids().owner(generation, owner);
     for _ in 0..TRIES {
         if table.state().is_none() {
             table.create(None, name.clone()).await?;
         } else if table.held().owner == Some(owner) {
             return Ok(());
+        } else if let Some(newer) = table.held().generation().filter(|held| *held > generation) {
+            return Err(Error::Fenced { pipeline: sink.pipeline.clone(), own: generation.0, newer: newer.0 });
         } else {
             table.commit(name.clone(), note()).await?;
             table.refresh().await?;

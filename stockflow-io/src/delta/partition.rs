@@ -12,9 +12,8 @@ use arrow::datatypes::{DataType, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
 use chrono::{DateTime, Datelike, NaiveDate, Utc};
 use stockflow_core::relation::RelationSchema;
+use stockflow_core::transform::Interval;
 use stockflow_core::{Error, Result};
-
-use super::interval::Length;
 
 /// The generated partition column: a year, for intraday bars a month.
 pub const SPAN: &str = "span";
@@ -107,7 +106,7 @@ pub(super) fn span_of(relation: &str, rows: &RecordBatch) -> Result<ArrayRef> {
             continue;
         }
         if intervals.value(row) != interval.0 {
-            interval = (intervals.value(row), Length::parse(intervals.value(row)).is_some_and(Length::is_intraday));
+            interval = (intervals.value(row), intervals.value(row).parse().is_ok_and(Interval::is_intraday));
         }
         out.append_value(span.at(times.value(row), interval.1));
     }

@@ -24,8 +24,7 @@ pub(super) struct Held {
     hash: Option<i64>,
     /// The attempt that was committed.
     pub(super) attempt: Option<i64>,
-    /// The generation that took over last.
-    pub(super) generation: Option<i64>,
+    generation: Option<i64>,
     /// Who may commit.
     pub(super) owner: Option<i64>,
 }
@@ -34,6 +33,11 @@ impl Held {
     /// The epoch that the table holds.
     pub(super) fn token(&self) -> Option<EpochToken> {
         Some(EpochToken { epoch: u64::try_from(self.epoch?).ok()?, hash: u64::try_from(self.hash?).ok()? })
+    }
+
+    /// The generation that took over last.
+    pub(super) fn generation(&self) -> Option<Generation> {
+        self.generation.and_then(|generation| u64::try_from(generation).ok()).map(Generation)
     }
 
     fn slot(&mut self, name: &str) -> Option<&mut Option<i64>> {
@@ -94,13 +98,5 @@ impl AppIds {
 
 /// A number that nobody else has: 63 bits.
 pub(super) fn nonce() -> i64 {
-    use std::hash::{BuildHasher, Hasher};
-    use std::sync::atomic::{AtomicU64, Ordering};
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    // The hasher's keys come from the operating system's randomness; counter, clock and process keep those apart that share them.
-    let mut hasher = std::collections::hash_map::RandomState::new().build_hasher();
-    hasher.write_u64(COUNT.fetch_add(1, Ordering::Relaxed));
-    hasher.write_i64(chrono::Utc::now().timestamp_nanos_opt().unwrap_or_default());
-    hasher.write_u32(std::process::id());
-    i64::try_from(hasher.finish() >> 1).unwrap_or_default()
+    i64::try_from(uuid::Uuid::new_v4().as_u128() >> 65).unwrap_or_default()
 }

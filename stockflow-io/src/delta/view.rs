@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, TimestampMicrosecondBuilder};
 use arrow::datatypes::{DataType, TimestampMicrosecondType};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Months, Utc};
 use datafusion::common::ScalarValue;
 use datafusion::error::{DataFusionError, Result as QueryResult};
 use datafusion::functions_window::expr_fn::row_number;
@@ -13,8 +13,8 @@ use datafusion::prelude::{DataFrame, SessionContext, cast, ident};
 use stockflow_core::Result;
 use stockflow_core::relation::AS_OF;
 use stockflow_core::schema::BAR_KEY;
+use stockflow_core::transform::{Interval, IntervalUnit};
 
-use super::interval::Length;
 use super::place::Place;
 use super::provider::{load, open_table, rows};
 use super::revisions::{REPLACED_AS_OF, SUFFIX};
@@ -87,7 +87,32 @@ fn closes(args: &[ColumnarValue]) -> QueryResult<ColumnarValue> {
     let mut out = TimestampMicrosecondBuilder::with_capacity(times.len()).with_data_type(instant());
     for row in 0..times.len() {
         let known = !intervals.is_null(row) && !times.is_null(row);
-        out.append_option(if known { Length::parse(intervals.value(row)).and_then(|length| length.close(times.value(row))) } else { None });
+        out.append_option(if known { close(intervals.value(row), times.value(row)) } else { None });
     }
     Ok(ColumnarValue::Array(Arc::new(out.finish()) as ArrayRef))
+}
+
+/// When a bar that opens at `ts` (µs since 1970, UTC) closes.
+fn close(interval: &str, ts: i64) -> Option<i64> {
+    let interval: Interval = interval.parse().ok()?;
+    if let Some(seconds) = interval.seconds() {
+        return ts.checked_add(seconds.checked_mul(1_000_000)?);
+    }
+    let months = if interval.unit() == IntervalUnit::Year { interval.n().checked_mul(12)? } else { interval.n() };
+    Some(DateTime::from_timestamp_micros(ts)?.checked_add_months(Months::new(months))?.timestamp_micros())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bars_close() {
+        let day = 86_400_000_000;
+        assert_eq!(close("5m", 0), Some(300_000_000));
+        assert_eq!(close("1wk", 0), Some(7 * day));
+        assert_eq!(close("1mo", 31 * day), Some(59 * day));
+        assert_eq!(close("1y", 0), Some(365 * day));
+        assert_eq!(close("now and then", 0), None);
+    }
 }

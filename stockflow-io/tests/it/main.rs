@@ -1,7 +1,10 @@
 //! The connectors against real files, real servers and real damage.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
+mod conformance;
 mod console;
+mod crash;
+mod delta;
 mod file_sink;
 mod file_source;
 mod s3;
