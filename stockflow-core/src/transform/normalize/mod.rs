@@ -389,6 +389,12 @@ impl Transform for Normalize {
         if let Some(name) = &self.timezone {
             zone(name)?;
         }
+        // A source that learns its columns only by opening something knows none while a pipeline is planned, and none when
+        // there is nothing to read: then there are no bars, of the type that bars have.
+        if raw.is_empty() {
+            let none = epoch.table(bar_schema(), vec![vec![]])?;
+            return Ok(Outputs::one(Relation::new(none).with_key(BAR_KEY).with_version(Some(AS_OF.into()))));
+        }
         let mapped = Mapped::find(&raw, &self.columns)?;
         mapped.require(STEP, &raw)?;
         // Rows are passed on, refused and counted: parsed once. Only what is refused keeps its payload.
