@@ -4,8 +4,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{Array, RecordBatch};
-use arrow::compute::concat_batches;
+use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
+use arrow::compute::{cast, concat_batches, filter_record_batch};
+use arrow::datatypes::DataType;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::datasource::TableProvider;
 use datafusion::functions_aggregate::expr_fn::max;
@@ -110,7 +111,7 @@ pub(crate) fn print(mut out: impl Write, ending: &Ending, config: &PipelineConfi
     }
     if let Some(quality) = &ending.quality {
         writeln!(out, "\nquality report")?;
-        print_rows(&mut out, quality)?;
+        print_quality(&mut out, quality)?;
     }
     if let Some(latest) = ending.latest.as_ref().filter(|latest| latest.num_rows() > 0) {
         writeln!(out, "\nlatest values")?;
@@ -172,6 +173,18 @@ fn number(value: f64) -> String {
 
 fn align(rows: &RecordBatch, column: usize) -> Align {
     if rows.column(column).data_type().is_numeric() { Align::Right } else { Align::Left }
+}
+
+/// All symbols if they are few, else those of which there is something to say.
+fn print_quality(out: &mut impl Write, rows: &RecordBatch) -> Outcome<()> {
+    let Some(verdict) = rows.column_by_name("verdict").filter(|_| rows.num_rows() > SHOWN_ROWS) else {
+        return print_rows(out, rows);
+    };
+    let verdict = cast(verdict, &DataType::Utf8)?;
+    let found: BooleanArray = verdict.as_string::<i32>().iter().map(|verdict| Some(verdict != Some("ok"))).collect();
+    let found = filter_record_batch(rows, &found)?;
+    print_rows(out, &found)?;
+    Ok(writeln!(out, "{} of {} are ok", rows.num_rows() - found.num_rows(), rows.num_rows())?)
 }
 
 fn print_rows(out: &mut impl Write, rows: &RecordBatch) -> Outcome<()> {

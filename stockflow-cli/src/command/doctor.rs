@@ -97,7 +97,7 @@ fn existing(path: &Path) -> PathBuf {
 
 fn variables(config: &PipelineConfig) -> Vec<Check> {
     let text = |is_default| if is_default { "not set, the file's default is taken" } else { "set" };
-    config.variables.iter().map(|it| ok(format!("variable {}", it.name), format!("{} (in `{}`)", text(it.is_default), it.path))).collect()
+    config.variables.iter().map(|it| ok(format!("variable {}", it.name), format!("{} (in `{}`)", text(it.is_default), it.paths.join("`, `")))).collect()
 }
 
 /// Whether secrets can be had; never what they are.

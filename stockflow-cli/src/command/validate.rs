@@ -16,7 +16,7 @@ pub(crate) async fn run(args: PipelineArgs, global: &Global) -> Outcome {
     if global.json {
         let mut value = serde_json::to_value(&description).unwrap_or_default();
         value["secrets"] = secrets(&config).into_iter().map(|(field, place)| serde_json::json!({"field": field, "from": place})).collect();
-        value["variables"] = config.variables.iter().map(|it| serde_json::json!({"name": it.name, "field": it.path, "default": it.is_default})).collect();
+        value["variables"] = config.variables.iter().map(|it| serde_json::json!({"name": it.name, "fields": it.paths, "default": it.is_default})).collect();
         render::json(&value)?;
         return Ok(Exit::Done);
     }
@@ -27,7 +27,7 @@ pub(crate) async fn run(args: PipelineArgs, global: &Global) -> Outcome {
     }
     for variable in &config.variables {
         let from = if variable.is_default { "not set, the file's default is taken" } else { "set" };
-        writeln!(out, "variable: {} in {}: {from}", variable.name, variable.path)?;
+        writeln!(out, "variable: {} in {}: {from}", variable.name, variable.paths.join(", "))?;
     }
     out.flush()?;
     Ok(Exit::Done)

@@ -11,8 +11,8 @@ pub(crate) type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 pub(crate) struct Variable {
     /// Its name.
     pub(crate) name: String,
-    /// The field that uses it.
-    pub(crate) path: String,
+    /// The fields that use it.
+    pub(crate) paths: Vec<String>,
     /// Whether the file's default was taken.
     pub(crate) is_default: bool,
 }
@@ -79,6 +79,13 @@ impl Pass<'_> {
         out
     }
 
+    fn note(&mut self, name: &str, path: &str, is_default: bool) {
+        match self.used.iter_mut().find(|used| used.name == name) {
+            Some(used) => used.paths.push(path.into()),
+            None => self.used.push(Variable { name: name.into(), paths: vec![path.into()], is_default }),
+        }
+    }
+
     fn variable(&mut self, inner: &str, path: &str, line: usize) -> String {
         let (name, default) = inner.split_once(":-").map_or((inner, None), |(name, default)| (name, Some(default)));
         if !is_name(name) {
@@ -87,7 +94,7 @@ impl Pass<'_> {
         }
         // As in a shell, `:-` also stands in for a variable that is set to nothing.
         let value = (self.env)(name).filter(|value| default.is_none() || !value.is_empty());
-        self.used.push(Variable { name: name.into(), path: path.into(), is_default: value.is_none() });
+        self.note(name, path, value.is_none());
         match value.or_else(|| default.map(str::to_owned)) {
             Some(value) => value,
             None => {

@@ -9,5 +9,6 @@ mod other_commands;
 mod pipeline_file;
 mod place;
 mod restart;
+mod scale;
 mod seed_job;
 mod sql;
