@@ -133,7 +133,9 @@ def load(path: Path) -> pl.DataFrame:
     frame = frame.rename({name: name.lower() for name in frame.columns})
     if "date" not in frame.columns:
         frame = frame.with_columns(pl.col("ts").dt.date().alias("date"))
-    return frame.with_columns(pl.col("date").cast(pl.Date), pl.col(pl.Float64).fill_nan(None)).sort("symbol", "date")
+    # A file source passes text dates through as text; the peers were told the types.
+    date = pl.col("date").str.to_date() if frame.schema["date"] == pl.String else pl.col("date").cast(pl.Date)
+    return frame.with_columns(date, pl.col(pl.Float64).fill_nan(None)).sort("symbol", "date")
 
 
 def compare(name: str, ours: pl.DataFrame, theirs: pl.DataFrame) -> None:

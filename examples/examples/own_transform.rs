@@ -24,10 +24,18 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // another one when its results change.
     let crashes = transform_fn("crashes", |inputs, _epoch| async move {
         let bars = inputs.input()?;
-        let before = lag(col("close"), None, None).partition_by(vec![col("symbol")]).order_by(vec![col("ts").sort(true, false)]).build()?;
+        let before = lag(col("close"), None, None)
+            .partition_by(vec![col("symbol")])
+            .order_by(vec![col("ts").sort(true, false)])
+            .build()?;
         let rows = bars.frame.clone().window(vec![before.alias("before")])?;
         let change = round(vec![(col("close") / col("before") - lit(1.0)) * lit(100.0), lit(2)]);
-        let rows = rows.select(vec![col("symbol"), col("date"), round(vec![col("close"), lit(2)]).alias("close"), change.alias("change")])?;
+        let rows = rows.select(vec![
+            col("symbol"),
+            col("date"),
+            round(vec![col("close"), lit(2)]).alias("close"),
+            change.alias("change"),
+        ])?;
         Ok(Outputs::one(Relation::new(rows.filter(col("change").lt(lit(-40.0)))?)))
     });
     let pipeline = Pipeline::builder("crashes")

@@ -165,7 +165,9 @@ impl SinkConfig {
             ("ndjson", |section| file_sink(section, FileFormat::Ndjson)),
             ("console", console),
         ];
-        let Some(read) = section.kind(&kinds) else { return Self::Console { format: ConsoleFormat::Table, limit: None } };
+        let Some(read) = section.kind(&kinds) else {
+            return Self::Console { format: ConsoleFormat::Table, limit: None };
+        };
         let config = read(&section);
         section.finish();
         config
@@ -182,7 +184,11 @@ impl SinkConfig {
     /// Whether what it keeps can be read at any version: what a history relation needs.
     pub(crate) fn history(&self) -> Option<Outcome<Arc<dyn History>>> {
         match self {
-            Self::Delta(config) => Some(DeltaHistory::new(&config.path).map(|history| Arc::new(history) as Arc<dyn History>).map_err(Into::into)),
+            Self::Delta(config) => Some(
+                DeltaHistory::new(&config.path)
+                    .map(|history| Arc::new(history) as Arc<dyn History>)
+                    .map_err(Into::into),
+            ),
             _ => None,
         }
     }
@@ -226,14 +232,19 @@ impl NamedSink {
 }
 
 fn file_sink(section: &Section<'_>, format: FileFormat) -> SinkConfig {
-    let mode = section.choice("write", &[("append", SinkMode::Append), ("overwrite", SinkMode::Overwrite)]).unwrap_or(SinkMode::Append);
+    let mode = section
+        .choice("write", &[("append", SinkMode::Append), ("overwrite", SinkMode::Overwrite)])
+        .unwrap_or(SinkMode::Append);
     SinkConfig::File { path: section.required("path"), format, mode }
 }
 
 fn delta(section: &Section<'_>) -> SinkConfig {
     SinkConfig::Delta(DeltaConfig {
         path: section.required("path"),
-        mode: section.choice("write", &[("merge", WriteMode::Merge), ("append", WriteMode::Append), ("overwrite", WriteMode::Overwrite)]),
+        mode: section.choice(
+            "write",
+            &[("merge", WriteMode::Merge), ("append", WriteMode::Append), ("overwrite", WriteMode::Overwrite)],
+        ),
         partition_by: section.texts("partition_by"),
         file_mb: section.count("file_mb"),
     })
@@ -284,7 +295,10 @@ enum Known {
 impl TableConfig {
     /// Reads a `[tables.<name>]` table.
     pub(crate) fn read(section: Section<'_>) -> Self {
-        let config = Self { path: section.required("path"), schema: section.choice("schema", &[("actions", Known::Actions), ("bars", Known::Bars)]) };
+        let config = Self {
+            path: section.required("path"),
+            schema: section.choice("schema", &[("actions", Known::Actions), ("bars", Known::Bars)]),
+        };
         section.finish();
         config
     }

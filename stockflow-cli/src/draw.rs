@@ -53,7 +53,12 @@ pub(crate) async fn draw(session: &SessionContext, bars: Arc<dyn TableProvider>,
 /// The interval of which the symbol has most bars; a symbol without bars is an error with the nearest name.
 async fn interval(bars: &DataFrame, symbol: &str) -> Outcome<String> {
     let found = bars.clone().filter(col("symbol").eq(lit(symbol)))?;
-    let counts = found.aggregate(vec![col("interval")], vec![count(lit(1)).alias("n")])?.sort(vec![col("n").sort(false, false)])?.limit(0, Some(1))?.collect().await?;
+    let counts = found
+        .aggregate(vec![col("interval")], vec![count(lit(1)).alias("n")])?
+        .sort(vec![col("n").sort(false, false)])?
+        .limit(0, Some(1))?
+        .collect()
+        .await?;
     if let Some(interval) = texts(&counts, 0)?.into_iter().next() {
         return Ok(interval);
     }
@@ -107,9 +112,15 @@ fn cut(rows: &RecordBatch, request: &Request) -> Outcome<RecordBatch> {
         (None, None) => end.saturating_sub(LAST_BARS),
     };
     if start >= end {
-        let date = |idx: usize| ts.get(idx).and_then(|ts| DateTime::from_timestamp_micros(*ts)).map_or_else(String::new, |ts| ts.date_naive().to_string());
+        let date = |idx: usize| {
+            ts.get(idx)
+                .and_then(|ts| DateTime::from_timestamp_micros(*ts))
+                .map_or_else(String::new, |ts| ts.date_naive().to_string())
+        };
         let there = format!("its bars go from {} to {}", date(0), date(ts.len().saturating_sub(1)));
-        return Err(Failure::usage(format!("there are no bars of `{}` between these dates", request.symbol)).or_next(there));
+        return Err(
+            Failure::usage(format!("there are no bars of `{}` between these dates", request.symbol)).or_next(there)
+        );
     }
     Ok(rows.slice(start, end - start))
 }
@@ -122,16 +133,28 @@ fn chart_of(rows: &RecordBatch, request: &Request, interval: &str) -> Outcome<Ch
     let bars: Vec<BarPoint> = (0..rows.num_rows())
         .filter_map(|row| {
             let ts = DateTime::from_timestamp_micros(ts.value(row))?.naive_utc();
-            Some(BarPoint { ts, open: number(&open, row), high: number(&high, row), low: number(&low, row), close: number(&close, row), volume: number(&volume, row) })
+            Some(BarPoint {
+                ts,
+                open: number(&open, row),
+                high: number(&high, row),
+                low: number(&low, row),
+                close: number(&close, row),
+                volume: number(&volume, row),
+            })
         })
         .collect();
     let day = |bar: Option<&BarPoint>| bar.map_or_else(String::new, |bar| bar.ts.date().to_string());
-    let subtitle = format!("{interval}, adjusted for splits and dividends, {} to {}", day(bars.first()), day(bars.last()));
+    let subtitle =
+        format!("{interval}, adjusted for splits and dividends, {} to {}", day(bars.first()), day(bars.last()));
     let mut chart = Chart::new(&request.symbol, subtitle, bars);
     let mut column = 6;
     for spec in &request.indicators {
         let names = spec.columns();
-        let series = names.iter().enumerate().map(|(idx, name)| Ok(Series::new(name, values(rows, column + idx)?))).collect::<Outcome<Vec<_>>>()?;
+        let series = names
+            .iter()
+            .enumerate()
+            .map(|(idx, name)| Ok(Series::new(name, values(rows, column + idx)?)))
+            .collect::<Outcome<Vec<_>>>()?;
         column += names.len();
         place(&mut chart, spec, series);
     }
@@ -150,7 +173,12 @@ fn place(chart: &mut Chart, spec: &IndicatorSpec, series: Vec<Series>) {
     if definition.has(Flag::Overlap) {
         let outputs: Vec<&str> = definition.outputs.iter().map(|output| output.name.as_str()).collect();
         if let (["upper", "middle", "lower"], [upper, middle, lower]) = (outputs.as_slice(), series.as_slice()) {
-            chart.overlays.push(Overlay::Band { name, upper: upper.values.clone(), middle: Some(middle.values.clone()), lower: lower.values.clone() });
+            chart.overlays.push(Overlay::Band {
+                name,
+                upper: upper.values.clone(),
+                middle: Some(middle.values.clone()),
+                lower: lower.values.clone(),
+            });
         } else if definition.name.starts_with("sar") {
             chart.overlays.extend(series.into_iter().map(Overlay::Dots));
         } else {
@@ -158,8 +186,14 @@ fn place(chart: &mut Chart, spec: &IndicatorSpec, series: Vec<Series>) {
         }
         return;
     }
-    let is_columns = |idx: usize| definition.has(Flag::Candlestick) || definition.outputs.get(idx).is_some_and(|output| output.name == "hist");
-    let plots = series.into_iter().enumerate().map(|(idx, series)| if is_columns(idx) { Plot::Histogram(series) } else { Plot::Line(series) }).collect();
+    let is_columns = |idx: usize| {
+        definition.has(Flag::Candlestick) || definition.outputs.get(idx).is_some_and(|output| output.name == "hist")
+    };
+    let plots = series
+        .into_iter()
+        .enumerate()
+        .map(|(idx, series)| if is_columns(idx) { Plot::Histogram(series) } else { Plot::Line(series) })
+        .collect();
     let panel = Panel::new(name, plots);
     chart.panels.push(match definition.name.as_str() {
         "rsi" => panel.with_guides(vec![30.0, 70.0]).with_range(0.0, 100.0),
@@ -180,7 +214,9 @@ pub(crate) fn check_ending(path: &Path) -> Outcome<()> {
 
 /// Writes a chart as SVG or PNG, by the file's ending.
 pub(crate) fn write(chart: &Chart, path: &Path) -> Outcome<()> {
-    let cannot = |error: &dyn std::fmt::Display| Failure::failed(format!("`{}` cannot be written", path.display())).because(error);
+    let cannot = |error: &dyn std::fmt::Display| {
+        Failure::failed(format!("`{}` cannot be written", path.display())).because(error)
+    };
     let size = Size::fitting(chart);
     let bytes = match path.extension().and_then(|extension| extension.to_str()) {
         Some("svg") => chart::svg(chart, size, Theme::Light).into_bytes(),
@@ -196,8 +232,12 @@ pub(crate) fn write(chart: &Chart, path: &Path) -> Outcome<()> {
 /// Writes a chart as SVG and as PNG into a folder; says where.
 pub(crate) fn write_both(chart: &Chart, folder: &Path, symbol: &str) -> Outcome<Vec<PathBuf>> {
     // A symbol may have any character; a file name may not.
-    let stem: String = symbol.chars().map(|c| if c.is_alphanumeric() || matches!(c, '.' | '-' | '^' | '=' | '_') { c } else { '_' }).collect();
-    let paths: Vec<PathBuf> = ["svg", "png"].into_iter().map(|ending| folder.join(format!("{stem}.{ending}"))).collect();
+    let stem: String = symbol
+        .chars()
+        .map(|c| if c.is_alphanumeric() || matches!(c, '.' | '-' | '^' | '=' | '_') { c } else { '_' })
+        .collect();
+    let paths: Vec<PathBuf> =
+        ["svg", "png"].into_iter().map(|ending| folder.join(format!("{stem}.{ending}"))).collect();
     for path in &paths {
         write(chart, path)?;
     }
@@ -206,6 +246,10 @@ pub(crate) fn write_both(chart: &Chart, folder: &Path, symbol: &str) -> Outcome<
 
 /// The symbols of a table of bars, in order.
 pub(crate) async fn symbols(session: &SessionContext, bars: Arc<dyn TableProvider>) -> Outcome<Vec<String>> {
-    let found = session.read_table(bars)?.select(vec![col("symbol")])?.distinct()?.sort(vec![col("symbol").sort(true, false)])?;
+    let found = session
+        .read_table(bars)?
+        .select(vec![col("symbol")])?
+        .distinct()?
+        .sort(vec![col("symbol").sort(true, false)])?;
     texts(&found.collect().await?, 0)
 }

@@ -70,7 +70,11 @@ async fn table(config: &PipelineConfig, sink: Option<&str>) -> Outcome<Option<Ar
 
 async fn all(session: &SessionContext, table: Arc<dyn TableProvider>, order: &str) -> Outcome<RecordBatch> {
     let frame = session.read_table(table)?;
-    let frame = if frame.schema().has_column_with_unqualified_name(order) { frame.sort(vec![col(order).sort(true, false)])? } else { frame };
+    let frame = if frame.schema().has_column_with_unqualified_name(order) {
+        frame.sort(vec![col(order).sort(true, false)])?
+    } else {
+        frame
+    };
     let schema = Arc::new(frame.schema().as_arrow().clone());
     Ok(concat_batches(&schema, &frame.collect().await?)?)
 }
@@ -78,13 +82,20 @@ async fn all(session: &SessionContext, table: Arc<dyn TableProvider>, order: &st
 /// The last row of each symbol.
 async fn latest(session: &SessionContext, table: Arc<dyn TableProvider>) -> Outcome<RecordBatch> {
     let rows = session.read_table(table)?;
-    let last = rows.clone().aggregate(vec![col("symbol").alias("last_symbol")], vec![max(col("ts")).alias("last_ts")])?;
-    let joined = rows.join(last, JoinType::LeftSemi, &["symbol", "ts"], &["last_symbol", "last_ts"], None)?.sort(vec![col("symbol").sort(true, false)])?;
+    let last =
+        rows.clone().aggregate(vec![col("symbol").alias("last_symbol")], vec![max(col("ts")).alias("last_ts")])?;
+    let joined = rows
+        .join(last, JoinType::LeftSemi, &["symbol", "ts"], &["last_symbol", "last_ts"], None)?
+        .sort(vec![col("symbol").sort(true, false)])?;
     let schema = Arc::new(joined.schema().as_arrow().clone());
     Ok(concat_batches(&schema, &joined.collect().await?)?)
 }
 
-async fn charts(session: &SessionContext, bars: Arc<dyn TableProvider>, config: &PipelineConfig) -> Outcome<Vec<PathBuf>> {
+async fn charts(
+    session: &SessionContext,
+    bars: Arc<dyn TableProvider>,
+    config: &PipelineConfig,
+) -> Outcome<Vec<PathBuf>> {
     let report = &config.report;
     let Some(folder) = report.chart_folder.as_deref().filter(|folder| !folder.contains("://")) else {
         return Err(Failure::failed("`report.chart_folder` names no local folder"));
@@ -93,7 +104,8 @@ async fn charts(session: &SessionContext, bars: Arc<dyn TableProvider>, config: 
         [] => draw::symbols(session, Arc::clone(&bars)).await?.into_iter().take(1).collect(),
         named => named.to_vec(),
     };
-    let list: Vec<String> = report.chart_indicators.clone().unwrap_or_else(|| CHART_INDICATORS.map(str::to_owned).to_vec());
+    let list: Vec<String> =
+        report.chart_indicators.clone().unwrap_or_else(|| CHART_INDICATORS.map(str::to_owned).to_vec());
     let indicators = draw::indicators(&list)?;
     let mut paths = Vec::new();
     for symbol in symbols {
@@ -132,14 +144,19 @@ fn meaning(basis: Basis) -> &'static str {
     match basis {
         Basis::Raw => "raw: prices as they were traded",
         Basis::Split => "split: indicators see prices adjusted for splits; the bars are kept as they came",
-        Basis::Total => "total: indicators see prices adjusted for splits and dividends; the bars are kept as they came (raw)",
+        Basis::Total => {
+            "total: indicators see prices adjusted for splits and dividends; the bars are kept as they came (raw)"
+        }
     }
 }
 
 /// Name and place of all that the pipeline writes.
 pub(crate) fn places(config: &PipelineConfig, global: &Global) -> Vec<(String, String)> {
-    let mut places: Vec<(String, String)> = config.sinks.iter().filter_map(|sink| Some((sink.name.clone(), sink.sink.path()?.to_owned()))).collect();
-    places.extend(config.dead_letters.as_ref().and_then(|sink| Some(("dead letters".to_owned(), sink.path()?.to_owned()))));
+    let mut places: Vec<(String, String)> =
+        config.sinks.iter().filter_map(|sink| Some((sink.name.clone(), sink.sink.path()?.to_owned()))).collect();
+    places.extend(
+        config.dead_letters.as_ref().and_then(|sink| Some(("dead letters".to_owned(), sink.path()?.to_owned()))),
+    );
     places.extend(assemble::store_path(config, global).map(|path| ("checkpoints".to_owned(), path)));
     places
 }
@@ -147,7 +164,12 @@ pub(crate) fn places(config: &PipelineConfig, global: &Global) -> Vec<(String, S
 /// Columns that are worth showing, with their names.
 fn shown(rows: &RecordBatch) -> Vec<usize> {
     let schema = rows.schema();
-    (0..rows.num_columns()).filter(|idx| !HOUSEKEEPING.contains(&schema.field(*idx).name().as_str()) && rows.column(*idx).null_count() < rows.num_rows()).collect()
+    (0..rows.num_columns())
+        .filter(|idx| {
+            !HOUSEKEEPING.contains(&schema.field(*idx).name().as_str())
+                && rows.column(*idx).null_count() < rows.num_rows()
+        })
+        .collect()
 }
 
 fn cell(rows: &RecordBatch, column: usize, row: usize) -> String {
@@ -159,7 +181,8 @@ fn cell(rows: &RecordBatch, column: usize, row: usize) -> String {
         return number(numbers.value(row));
     }
     let options = FormatOptions::default().with_display_error(true);
-    ArrayFormatter::try_new(array, &options).map_or_else(|error| error.to_string(), |formatter| formatter.value(row).to_string())
+    ArrayFormatter::try_new(array, &options)
+        .map_or_else(|error| error.to_string(), |formatter| formatter.value(row).to_string())
 }
 
 /// Enough digits to tell prices apart, and no more.
@@ -190,7 +213,8 @@ fn print_quality(out: &mut impl Write, rows: &RecordBatch) -> Outcome<()> {
 fn print_rows(out: &mut impl Write, rows: &RecordBatch) -> Outcome<()> {
     let columns = shown(rows);
     let schema = rows.schema();
-    let header: Vec<(&str, Align)> = columns.iter().map(|column| (schema.field(*column).name().as_str(), align(rows, *column))).collect();
+    let header: Vec<(&str, Align)> =
+        columns.iter().map(|column| (schema.field(*column).name().as_str(), align(rows, *column))).collect();
     let mut table = Table::new(&mut *out, &header);
     for row in 0..rows.num_rows().min(SHOWN_ROWS) {
         table.row(columns.iter().map(|column| cell(rows, *column, row)).collect())?;
@@ -207,7 +231,9 @@ fn print_latest(out: &mut impl Write, rows: &RecordBatch) -> Outcome<()> {
     let schema = rows.schema();
     let Ok(symbol) = schema.index_of("symbol") else { return print_rows(out, rows) };
     let symbols: Vec<String> = (0..rows.num_rows().min(SHOWN_SYMBOLS)).map(|row| cell(rows, symbol, row)).collect();
-    let header: Vec<(&str, Align)> = std::iter::once(("", Align::Left)).chain(symbols.iter().map(|symbol| (symbol.as_str(), Align::Right))).collect();
+    let header: Vec<(&str, Align)> = std::iter::once(("", Align::Left))
+        .chain(symbols.iter().map(|symbol| (symbol.as_str(), Align::Right)))
+        .collect();
     let mut table = Table::new(&mut *out, &header);
     for column in shown(rows).into_iter().filter(|column| *column != symbol) {
         let values = (0..symbols.len()).map(|row| cell(rows, column, row));

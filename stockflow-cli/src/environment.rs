@@ -16,9 +16,12 @@ pub(crate) fn provide(config: &ObjectStoreConfig) -> Outcome<()> {
     if config.is_empty() || std::env::var_os(MARK).is_some() {
         return Ok(());
     }
-    let mut settings: BTreeMap<String, String> = config.options.iter().map(|(option, value)| (option.to_uppercase(), value.clone())).collect();
+    let mut settings: BTreeMap<String, String> =
+        config.options.iter().map(|(option, value)| (option.to_uppercase(), value.clone())).collect();
     for (option, secret) in &config.secrets {
-        let value = secret.resolve().map_err(|reason| Failure::usage(format!("secret `object_store.{}`: {reason}", option.trim_start_matches("aws_"))))?;
+        let value = secret.resolve().map_err(|reason| {
+            Failure::usage(format!("secret `object_store.{}`: {reason}", option.trim_start_matches("aws_")))
+        })?;
         settings.insert(option.to_uppercase(), value.reveal().to_owned());
     }
     restart(settings)

@@ -113,9 +113,12 @@ impl Failure {
             return Exit::Done;
         }
         if json {
-            let (error, causes) = self.causes.split_first().map_or(("", &[][..]), |(first, rest)| (first.as_str(), rest));
+            let (error, causes) =
+                self.causes.split_first().map_or(("", &[][..]), |(first, rest)| (first.as_str(), rest));
             // Nobody may be there to read it; the exit code says it, too.
-            let _ = crate::render::json(&serde_json::json!({"error": error, "causes": causes, "details": self.details, "next": self.next, "exit_code": self.exit.code()}));
+            let _ = crate::render::json(
+                &serde_json::json!({"error": error, "causes": causes, "details": self.details, "next": self.next, "exit_code": self.exit.code()}),
+            );
         }
         self.print();
         self.exit
@@ -124,10 +127,14 @@ impl Failure {
 
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
-        let next = "correct the file and check it with `stockflow validate`; all fields are described in docs/pipelines.md";
+        let next =
+            "correct the file and check it with `stockflow validate`; all fields are described in docs/pipelines.md";
         match error.lines().as_slice() {
             [one] => Self::usage(one).or_next(next),
-            many => Self { details: many.to_vec(), ..Self::usage(format!("`{}` has {} problems", error.file, many.len())).or_next(next) },
+            many => Self {
+                details: many.to_vec(),
+                ..Self::usage(format!("`{}` has {} problems", error.file, many.len())).or_next(next)
+            },
         }
     }
 }
@@ -169,11 +176,17 @@ fn exit_of(error: &Error) -> Exit {
 fn next_of(error: &Error) -> Option<String> {
     let text = match innermost(error) {
         Error::Fenced { .. } => "look at `stockflow status`; start this one again only when the other has ended",
-        Error::Mismatch { .. } => "undo the change, or run the same command with `--rebuild`: every symbol is computed again",
-        Error::DeadLetters { .. } => "correct the input or the rules; `max_dead_letters` in the pipeline file is the limit",
+        Error::Mismatch { .. } => {
+            "undo the change, or run the same command with `--rebuild`: every symbol is computed again"
+        }
+        Error::DeadLetters { .. } => {
+            "correct the input or the rules; `max_dead_letters` in the pipeline file is the limit"
+        }
         Error::Interrupted { .. } => "run the same command again; nothing is lost and nothing is doubled",
         Error::PinLost { .. } => "put the file back as it was, or start over with `--rebuild`",
-        Error::InvalidPipeline { .. } | Error::InvalidParameter { .. } | Error::Schema { .. } => "check the pipeline with `stockflow validate`",
+        Error::InvalidPipeline { .. } | Error::InvalidParameter { .. } | Error::Schema { .. } => {
+            "check the pipeline with `stockflow validate`"
+        }
         inner => match inner.class() {
             ErrorClass::Transient => "it may work later: run the same command again",
             ErrorClass::Config => "check the machine and the folders with `stockflow doctor`",
@@ -206,7 +219,8 @@ mod tests {
 
     #[test]
     fn an_error_in_an_epoch_keeps_its_next_step() {
-        let error = Error::DeadLetters { refused: 2, reason: "more than 1".into(), first: "a.csv@3".into() }.at("main", 1, "scan");
+        let error = Error::DeadLetters { refused: 2, reason: "more than 1".into(), first: "a.csv@3".into() }
+            .at("main", 1, "scan");
         let failure = Failure::from(error);
         assert_eq!(failure.exit, Exit::Failed);
         assert_eq!(failure.causes.len(), 2);

@@ -18,7 +18,9 @@ pub(crate) fn start(global: &Global) {
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A second subscriber can only be there in tests; the first one stays.
     let _ = match global.log_format {
-        LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).with_target(false).try_init(),
+        LogFormat::Text => {
+            builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).with_target(false).try_init()
+        }
         LogFormat::Json => builder.json().flatten_event(true).with_span_events(FmtSpan::NONE).try_init(),
     };
 }

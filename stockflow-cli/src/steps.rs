@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use stockflow_core::pipeline::Step;
 use stockflow_core::schema::Basis;
-use stockflow_core::transform::{Action, Adjust, Aggregate, Clean, DateOrder, Indicators, Interval, Normalize, Period, Quality, Resample, Rule, Sql, SymbolFrom, Transform};
+use stockflow_core::transform::{
+    Action, Adjust, Aggregate, Clean, DateOrder, Indicators, Interval, Normalize, Period, Quality, Resample, Rule, Sql,
+    SymbolFrom, Transform,
+};
 
 use crate::config::Section;
 
@@ -114,7 +117,9 @@ fn normalize(section: &Section<'_>) -> StepConfig {
     if let Some(session) = section.text("session") {
         step = step.with_session(session);
     }
-    if let Some(order) = section.choice("date_order", &[("month-first", DateOrder::MonthFirst), ("day-first", DateOrder::DayFirst)]) {
+    if let Some(order) =
+        section.choice("date_order", &[("month-first", DateOrder::MonthFirst), ("day-first", DateOrder::DayFirst)])
+    {
         step = step.with_date_order(order);
     }
     if let Some(comma) = section.flag("decimal_comma") {
@@ -133,7 +138,8 @@ fn basis(section: &Section<'_>, key: &'static str) -> Option<Basis> {
 fn clean(section: &Section<'_>) -> StepConfig {
     let mut step = Clean::new();
     if let Some(rules) = section.section("rules") {
-        let actions = [("drop", Action::Drop), ("dead-letter", Action::DeadLetter), ("fail", Action::Fail), ("off", Action::Off)];
+        let actions =
+            [("drop", Action::Drop), ("dead-letter", Action::DeadLetter), ("fail", Action::Fail), ("off", Action::Off)];
         for rule in Rule::ALL {
             if let Some(action) = rules.choice(rule.as_str(), &actions) {
                 step = step.with_rule(rule, action);
@@ -160,7 +166,11 @@ fn adjust(section: &Section<'_>) -> StepConfig {
     let to = basis(section, "to").unwrap_or(Basis::Total);
     let by = section.choice("by", &[("ratio", false), ("actions", true)]).unwrap_or(false);
     let actions = section.text("actions");
-    StepConfig::Adjust(if by { Adjust::by_actions(to, actions.unwrap_or_else(|| "actions".into())) } else { Adjust::by_ratio().with_target(to) })
+    StepConfig::Adjust(if by {
+        Adjust::by_actions(to, actions.unwrap_or_else(|| "actions".into()))
+    } else {
+        Adjust::by_ratio().with_target(to)
+    })
 }
 
 fn quality(section: &Section<'_>) -> StepConfig {
@@ -198,7 +208,14 @@ fn indicators(section: &Section<'_>) -> StepConfig {
 }
 
 fn aggregate(section: &Section<'_>) -> StepConfig {
-    let periods = [("all", Period::All), ("year", Period::Year), ("quarter", Period::Quarter), ("month", Period::Month), ("week", Period::Week), ("52w", Period::Weeks52)];
+    let periods = [
+        ("all", Period::All),
+        ("year", Period::Year),
+        ("quarter", Period::Quarter),
+        ("month", Period::Month),
+        ("week", Period::Week),
+        ("52w", Period::Weeks52),
+    ];
     if !section.has("period") {
         section.problem("period", "is missing");
     }

@@ -74,7 +74,8 @@ pub(crate) async fn open_file(session: &SessionContext, path: &str) -> Outcome<A
         }
     }
     if path.starts_with("s3") && path.contains("://") {
-        let url = url::Url::parse(path).map_err(|error| Failure::usage(format!("`{path}` is no URL")).because(error))?;
+        let url =
+            url::Url::parse(path).map_err(|error| Failure::usage(format!("`{path}` is no URL")).because(error))?;
         let bucket = Location::parse(&format!("{}://{}/x", url.scheme(), url.host_str().unwrap_or_default()))?;
         session.register_object_store(&url, Arc::clone(bucket.store()));
     }
@@ -90,7 +91,8 @@ async fn listing(session: &SessionContext, path: &str) -> Outcome<Arc<dyn TableP
     };
     // The listing keeps only names that end like the one that was given.
     let suffix = path.rsplit_once('/').map_or(path, |(_, name)| name);
-    let suffix = suffix.find('.').map_or_else(String::new, |dot| suffix[dot..].trim_start_matches(['*', '?']).to_owned());
+    let suffix =
+        suffix.find('.').map_or_else(String::new, |dot| suffix[dot..].trim_start_matches(['*', '?']).to_owned());
     let frame = match stem.rsplit_once('.').map(|(_, extension)| extension) {
         Some("csv" | "tsv" | "txt") => {
             let delimiter = if stem.ends_with(".tsv") { b'\t' } else { b',' };
@@ -107,6 +109,14 @@ async fn listing(session: &SessionContext, path: &str) -> Outcome<Arc<dyn TableP
 
 /// The names of the session's tables, for messages.
 pub(crate) fn names(session: &SessionContext) -> String {
-    let names: Vec<String> = session.catalog("datafusion").and_then(|catalog| catalog.schema("public")).map(|schema| schema.table_names()).unwrap_or_default();
-    if names.is_empty() { "none; run `stockflow run` first, or name files with `-f NAME=PATH`".into() } else { format!("`{}`", names.join("`, `")) }
+    let names: Vec<String> = session
+        .catalog("datafusion")
+        .and_then(|catalog| catalog.schema("public"))
+        .map(|schema| schema.table_names())
+        .unwrap_or_default();
+    if names.is_empty() {
+        "none; run `stockflow run` first, or name files with `-f NAME=PATH`".into()
+    } else {
+        format!("`{}`", names.join("`, `"))
+    }
 }

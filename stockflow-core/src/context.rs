@@ -35,14 +35,27 @@ pub struct EpochContext {
 
 impl std::fmt::Debug for EpochContext {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("EpochContext").field("pipeline", &self.pipeline).field("epoch", &self.epoch).field("now", &self.now).finish_non_exhaustive()
+        f.debug_struct("EpochContext")
+            .field("pipeline", &self.pipeline)
+            .field("epoch", &self.epoch)
+            .field("now", &self.now)
+            .finish_non_exhaustive()
     }
 }
 
 impl EpochContext {
     /// A context for planning and for tests of single transforms: epoch 0 at `now`, a session with all indicators.
     pub fn new(pipeline: impl Into<String>, session: SessionContext, now: DateTime<Utc>) -> Self {
-        Self { pipeline: pipeline.into(), epoch: 0, now, window: None, session, planning: false, budget: Arc::default(), memory: None }
+        Self {
+            pipeline: pipeline.into(),
+            epoch: 0,
+            now,
+            window: None,
+            session,
+            planning: false,
+            budget: Arc::default(),
+            memory: None,
+        }
     }
 
     /// The intent's time as a literal `Timestamp(us, UTC)`.
@@ -74,7 +87,11 @@ impl EpochContext {
     /// # Errors
     ///
     /// If the batches do not have the schema.
-    pub fn table(&self, schema: arrow::datatypes::SchemaRef, partitions: Vec<Vec<arrow::record_batch::RecordBatch>>) -> Result<DataFrame> {
+    pub fn table(
+        &self,
+        schema: arrow::datatypes::SchemaRef,
+        partitions: Vec<Vec<arrow::record_batch::RecordBatch>>,
+    ) -> Result<DataFrame> {
         Ok(self.session.read_table(Arc::new(MemTable::try_new(schema, partitions)?))?)
     }
 }

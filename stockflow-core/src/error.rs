@@ -161,7 +161,9 @@ pub enum Error {
         reason: String,
     },
     /// A newer runner has taken over the pipeline.
-    #[error("fenced: generation {own} of pipeline `{pipeline}` was replaced by generation {newer}; another runner owns it now, do not restart this one")]
+    #[error(
+        "fenced: generation {own} of pipeline `{pipeline}` was replaced by generation {newer}; another runner owns it now, do not restart this one"
+    )]
     Fenced {
         /// The pipeline's name.
         pipeline: String,
@@ -199,7 +201,9 @@ pub enum Error {
         source: Box<object_store::Error>,
     },
     /// An object of the checkpoint store has no meaning.
-    #[error("checkpoint store: `{path}` is unreadable: {reason}; restore the store from a copy, or run with `--rebuild` on a new one")]
+    #[error(
+        "checkpoint store: `{path}` is unreadable: {reason}; restore the store from a copy, or run with `--rebuild` on a new one"
+    )]
     StoreCorrupt {
         /// The object.
         path: String,
@@ -270,7 +274,11 @@ impl Error {
     #[must_use]
     pub fn at(self, pipeline: &str, epoch: u64, step: impl Into<String>) -> Self {
         match self {
-            Self::At { .. } | Self::Fenced { .. } | Self::Interrupted { .. } | Self::Killed { .. } | Self::Mismatch { .. } => self,
+            Self::At { .. }
+            | Self::Fenced { .. }
+            | Self::Interrupted { .. }
+            | Self::Killed { .. }
+            | Self::Mismatch { .. } => self,
             other => Self::At { pipeline: pipeline.into(), epoch, step: step.into(), source: Box::new(other) },
         }
     }
@@ -278,8 +286,13 @@ impl Error {
     /// What a caller can do about it.
     pub fn class(&self) -> ErrorClass {
         match self {
-            Self::InvalidPipeline { .. } | Self::InvalidParameter { .. } | Self::Schema { .. } | Self::Fenced { .. }
-            | Self::Mismatch { .. } | Self::StoreCorrupt { .. } | Self::Interrupted { .. } => ErrorClass::Config,
+            Self::InvalidPipeline { .. }
+            | Self::InvalidParameter { .. }
+            | Self::Schema { .. }
+            | Self::Fenced { .. }
+            | Self::Mismatch { .. }
+            | Self::StoreCorrupt { .. }
+            | Self::Interrupted { .. } => ErrorClass::Config,
             Self::DeadLetters { .. } => ErrorClass::Data,
             Self::PinLost { .. } => ErrorClass::Data,
             Self::Connector { class, .. } | Self::Refused { class, .. } => *class,
@@ -307,17 +320,21 @@ impl Error {
 
     /// The connector, partition, position and symbol, if the error belongs to one.
     pub fn origin(&self) -> Option<&Origin> {
-        self.find(&|error| matches!(error, Self::Connector { .. } | Self::Refused { .. } | Self::PinLost { .. })).and_then(|error| match error {
-            Self::Connector { origin, .. } | Self::Refused { origin, .. } | Self::PinLost { origin, .. } => Some(origin.as_ref()),
-            _ => None,
-        })
+        self.find(&|error| matches!(error, Self::Connector { .. } | Self::Refused { .. } | Self::PinLost { .. }))
+            .and_then(|error| match error {
+                Self::Connector { origin, .. } | Self::Refused { origin, .. } | Self::PinLost { origin, .. } => {
+                    Some(origin.as_ref())
+                }
+                _ => None,
+            })
     }
 
     /// The first stockflow error in the chain of causes, this one included, that fits.
     fn find(&self, fits: &dyn Fn(&Error) -> bool) -> Option<&Error> {
         let mut next: Option<&(dyn std::error::Error + 'static)> = Some(self);
         while let Some(error) = next {
-            if let Some(own) = error.downcast_ref::<Error>().or_else(|| error.downcast_ref::<Box<Error>>().map(Box::as_ref))
+            if let Some(own) =
+                error.downcast_ref::<Error>().or_else(|| error.downcast_ref::<Box<Error>>().map(Box::as_ref))
                 && fits(own)
             {
                 return Some(own);
@@ -372,7 +389,9 @@ fn unwrap_external(error: DataFusionError) -> std::result::Result<Error, DataFus
             Ok(own) => Ok(*own),
             Err(inner) => Err(DataFusionError::External(inner)),
         },
-        DataFusionError::Context(context, inner) => unwrap_external(*inner).map_err(|inner| DataFusionError::Context(context, Box::new(inner))),
+        DataFusionError::Context(context, inner) => {
+            unwrap_external(*inner).map_err(|inner| DataFusionError::Context(context, Box::new(inner)))
+        }
         other => Err(other),
     }
 }
@@ -401,9 +420,15 @@ pub fn class_of(error: &(dyn std::error::Error + 'static)) -> ErrorClass {
 
 fn query_class(error: &DataFusionError, otherwise: ErrorClass) -> ErrorClass {
     match error {
-        DataFusionError::SQL(..) | DataFusionError::Plan(_) | DataFusionError::SchemaError(..) | DataFusionError::Configuration(_)
-        | DataFusionError::NotImplemented(_) | DataFusionError::ResourcesExhausted(_) => ErrorClass::Config,
-        DataFusionError::ArrowError(..) | DataFusionError::ParquetError(_) | DataFusionError::Execution(_) => ErrorClass::Data,
+        DataFusionError::SQL(..)
+        | DataFusionError::Plan(_)
+        | DataFusionError::SchemaError(..)
+        | DataFusionError::Configuration(_)
+        | DataFusionError::NotImplemented(_)
+        | DataFusionError::ResourcesExhausted(_) => ErrorClass::Config,
+        DataFusionError::ArrowError(..) | DataFusionError::ParquetError(_) | DataFusionError::Execution(_) => {
+            ErrorClass::Data
+        }
         _ => otherwise,
     }
 }
@@ -411,8 +436,13 @@ fn query_class(error: &DataFusionError, otherwise: ErrorClass) -> ErrorClass {
 fn store_class(error: &object_store::Error) -> ErrorClass {
     use object_store::Error as E;
     match error {
-        E::NotFound { .. } | E::InvalidPath { .. } | E::NotSupported { .. } | E::NotImplemented { .. } | E::PermissionDenied { .. }
-        | E::Unauthenticated { .. } | E::UnknownConfigurationKey { .. } => ErrorClass::Config,
+        E::NotFound { .. }
+        | E::InvalidPath { .. }
+        | E::NotSupported { .. }
+        | E::NotImplemented { .. }
+        | E::PermissionDenied { .. }
+        | E::Unauthenticated { .. }
+        | E::UnknownConfigurationKey { .. } => ErrorClass::Config,
         E::Precondition { .. } | E::AlreadyExists { .. } | E::NotModified { .. } => ErrorClass::Data,
         // What is left are HTTP failures and time-outs; a local file system tells more by its io error, found deeper.
         _ => ErrorClass::Transient,
@@ -422,8 +452,16 @@ fn store_class(error: &object_store::Error) -> ErrorClass {
 fn io_class(error: &std::io::Error) -> ErrorClass {
     use std::io::ErrorKind as K;
     match error.kind() {
-        K::TimedOut | K::Interrupted | K::ConnectionRefused | K::ConnectionReset | K::ConnectionAborted | K::BrokenPipe
-        | K::HostUnreachable | K::NetworkUnreachable | K::NotConnected | K::WouldBlock => ErrorClass::Transient,
+        K::TimedOut
+        | K::Interrupted
+        | K::ConnectionRefused
+        | K::ConnectionReset
+        | K::ConnectionAborted
+        | K::BrokenPipe
+        | K::HostUnreachable
+        | K::NetworkUnreachable
+        | K::NotConnected
+        | K::WouldBlock => ErrorClass::Transient,
         K::InvalidData | K::UnexpectedEof => ErrorClass::Data,
         // Full disks, missing folders, permissions: waiting does not mend them.
         _ => ErrorClass::Config,

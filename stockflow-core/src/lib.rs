@@ -7,24 +7,24 @@
 //! Read in this order: [`schema`] (what a bar is), [`relation`], [`checkpoint`], [`source`], [`transform`], [`sink`],
 //! [`pipeline`], [`store`], [`indicator`].
 
-pub mod error;
-pub mod schema;
-pub mod relation;
 pub mod checkpoint;
-pub mod token;
-pub mod source;
-pub mod transform;
-pub mod sink;
+pub mod context;
+pub mod error;
+pub mod functions;
 pub mod history;
 pub mod indicator;
-pub mod context;
-pub mod functions;
-pub mod retry;
-pub mod telemetry;
-pub mod store;
-pub mod pipeline;
 pub mod memory;
+pub mod pipeline;
+pub mod relation;
+pub mod retry;
+pub mod schema;
+pub mod sink;
+pub mod source;
+pub mod store;
+pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod token;
+pub mod transform;
 
 pub use error::{Error, ErrorClass, Origin, Result};

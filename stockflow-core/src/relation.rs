@@ -101,7 +101,12 @@ impl Relation {
 
     /// The promise under a name.
     pub fn describe(&self, name: impl Into<String>) -> RelationSchema {
-        RelationSchema { name: name.into(), schema: self.schema(), key: self.key.clone(), version: self.version.clone() }
+        RelationSchema {
+            name: name.into(),
+            schema: self.schema(),
+            key: self.key.clone(),
+            version: self.version.clone(),
+        }
     }
 }
 

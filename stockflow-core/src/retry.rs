@@ -33,7 +33,11 @@ pub struct Backoff {
 impl Default for Backoff {
     /// 200 ms doubling to 30 s, for ten minutes.
     fn default() -> Self {
-        Self { initial: Duration::from_millis(200), max: Duration::from_secs(30), deadline: Some(Duration::from_secs(600)) }
+        Self {
+            initial: Duration::from_millis(200),
+            max: Duration::from_secs(30),
+            deadline: Some(Duration::from_secs(600)),
+        }
     }
 }
 
@@ -244,7 +248,11 @@ mod tests {
                     std::future::ready(())
                 },
                 || async {
-                    if calls.fetch_add(1, Ordering::SeqCst) < fail { Err(Error::refused(Origin::new("test"), class, "no")) } else { Ok(()) }
+                    if calls.fetch_add(1, Ordering::SeqCst) < fail {
+                        Err(Error::refused(Origin::new("test"), class, "no"))
+                    } else {
+                        Ok(())
+                    }
                 },
             )
             .await;
@@ -268,7 +276,12 @@ mod tests {
 
     #[tokio::test]
     async fn the_deadline_ends_it() {
-        let (calls, done, slept) = attempts(ErrorClass::Transient, u32::MAX, Backoff { deadline: Some(Duration::from_secs(60)), ..Backoff::default() }).await;
+        let (calls, done, slept) = attempts(
+            ErrorClass::Transient,
+            u32::MAX,
+            Backoff { deadline: Some(Duration::from_secs(60)), ..Backoff::default() },
+        )
+        .await;
         assert!(calls > 3 && !done && slept <= Duration::from_secs(60), "{calls} calls in {slept:?}");
     }
 }

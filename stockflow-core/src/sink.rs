@@ -152,13 +152,20 @@ impl Staged {
     ///
     /// [`crate::Error::Internal`] if it is of another type: the `Staged` of another sink.
     pub fn into_payload<T: 'static>(self) -> Result<T> {
-        self.payload.downcast::<T>().map(|payload| *payload).map_err(|_| crate::Error::internal("a sink was given what another sink staged"))
+        self.payload
+            .downcast::<T>()
+            .map(|payload| *payload)
+            .map_err(|_| crate::Error::internal("a sink was given what another sink staged"))
     }
 }
 
 impl Debug for Staged {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Staged").field("token", &self.token).field("rows", &self.rows).field("refused", &self.refused).finish_non_exhaustive()
+        f.debug_struct("Staged")
+            .field("token", &self.token)
+            .field("rows", &self.rows)
+            .field("refused", &self.refused)
+            .finish_non_exhaustive()
     }
 }
 

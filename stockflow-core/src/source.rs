@@ -143,4 +143,3 @@ impl ScanEnd for ReachedAll {
         Ok(ScanOutcome { reached: self.0.clone(), ..ScanOutcome::default() })
     }
 }
-

@@ -36,10 +36,17 @@ pub const LAST_EPOCH: &str = "stockflow_last_epoch";
 pub const LAST_COMMIT: &str = "stockflow_last_commit_timestamp_seconds";
 
 /// Runs one step of an epoch within its span and records how long it took.
-pub(crate) async fn step<T>(pipeline: &str, epoch: u64, step: &'static str, sink: Option<&str>, work: impl Future<Output = T>) -> T {
+pub(crate) async fn step<T>(
+    pipeline: &str,
+    epoch: u64,
+    step: &'static str,
+    sink: Option<&str>,
+    work: impl Future<Output = T>,
+) -> T {
     let start = Instant::now();
     let span = tracing::info_span!("stockflow.step", pipeline, epoch, step, sink);
     let result = work.instrument(span).await;
-    metrics::histogram!(STEP_SECONDS, "pipeline" => pipeline.to_owned(), "step" => step).record(start.elapsed().as_secs_f64());
+    metrics::histogram!(STEP_SECONDS, "pipeline" => pipeline.to_owned(), "step" => step)
+        .record(start.elapsed().as_secs_f64());
     result
 }

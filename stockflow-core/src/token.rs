@@ -26,7 +26,9 @@ impl std::str::FromStr for EpochToken {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let parts = text.split_once('-').and_then(|(epoch, hash)| Some((epoch.parse().ok()?, u64::from_str_radix(hash, 16).ok()?)));
+        let parts = text
+            .split_once('-')
+            .and_then(|(epoch, hash)| Some((epoch.parse().ok()?, u64::from_str_radix(hash, 16).ok()?)));
         let (epoch, hash) = parts.ok_or_else(|| format!("`{text}` is no epoch token"))?;
         Ok(Self { epoch, hash })
     }

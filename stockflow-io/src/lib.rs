@@ -4,7 +4,7 @@
 //!
 //! | connector | source | sink | feature |
 //! |---|---|---|---|
-//! | [`file`] CSV, Parquet, NDJSON | yes | yes | always there |
+//! | [`mod@file`] CSV, Parquet, NDJSON | yes | yes | always there |
 //! | [`console`] | | yes | always there |
 //! | [`delta`] tables of the lake | as history | yes | `delta` |
 //!

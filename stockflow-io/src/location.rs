@@ -36,14 +36,20 @@ impl Location {
     pub fn parse(text: &str) -> Result<Self> {
         match text.split_once("://") {
             Some(("file", _)) => {
-                let url = url::Url::parse(text).map_err(|error| refuse(text, format!("`{text}` is no URL: {error}")))?;
-                let path = url.to_file_path().map_err(|()| refuse(text, format!("`{text}` names no local path; write it as `file:///folder/file`")))?;
+                let url =
+                    url::Url::parse(text).map_err(|error| refuse(text, format!("`{text}` is no URL: {error}")))?;
+                let path = url.to_file_path().map_err(|()| {
+                    refuse(text, format!("`{text}` names no local path; write it as `file:///folder/file`"))
+                })?;
                 Self::local(text, path)
             }
             Some(("s3" | "s3a", rest)) => Self::s3(text, rest),
-            Some((scheme, _)) => {
-                Err(refuse(text, format!("`{scheme}` in `{text}` is no known scheme; known are a plain path, `file` and `s3` (cargo feature `s3`)")))
-            }
+            Some((scheme, _)) => Err(refuse(
+                text,
+                format!(
+                    "`{scheme}` in `{text}` is no known scheme; known are a plain path, `file` and `s3` (cargo feature `s3`)"
+                ),
+            )),
             None if text.trim().is_empty() => Err(refuse(text, "the path is empty")),
             None => Self::local(text, PathBuf::from(text)),
         }
@@ -66,7 +72,8 @@ impl Location {
                 other => plain.push(other),
             }
         }
-        let path = Path::from_absolute_path(&plain).map_err(|error| refuse(text, format!("`{text}` is no path that can be used: {error}")))?;
+        let path = Path::from_absolute_path(&plain)
+            .map_err(|error| refuse(text, format!("`{text}` is no path that can be used: {error}")))?;
         Ok(Self { text: text.into(), store: Arc::new(LocalFileSystem::new()), path, local: Some(plain) })
     }
 
@@ -80,13 +87,17 @@ impl Location {
             .with_bucket_name(bucket)
             .build()
             .map_err(|error| Error::connector(origin(text), "open", error))?;
-        let path = Path::parse(key).map_err(|error| refuse(text, format!("`{text}` is no key that can be used: {error}")))?;
+        let path =
+            Path::parse(key).map_err(|error| refuse(text, format!("`{text}` is no key that can be used: {error}")))?;
         Ok(Self { text: text.into(), store: Arc::new(store), path, local: None })
     }
 
     #[cfg(not(feature = "s3"))]
     fn s3(text: &str, _rest: &str) -> Result<Self> {
-        Err(refuse(text, format!("`{text}` needs S3, which is not built in; build stockflow with the cargo feature `s3`")))
+        Err(refuse(
+            text,
+            format!("`{text}` needs S3, which is not built in; build stockflow with the cargo feature `s3`"),
+        ))
     }
 
     /// The path or URL as it was given.
@@ -117,14 +128,20 @@ impl Location {
             path = path.join(part);
         }
         let text = format!("{}/{relative}", self.text.trim_end_matches('/'));
-        Self { text, store: Arc::clone(&self.store), path, local: self.local.as_ref().map(|local| local.join(relative)) }
+        Self {
+            text,
+            store: Arc::clone(&self.store),
+            path,
+            local: self.local.as_ref().map(|local| local.join(relative)),
+        }
     }
 
     /// The place that holds this one; `None` at the root.
     pub fn parent(&self) -> Option<Self> {
         let parent = self.path.parent()?;
         let name = self.path.filename().unwrap_or_default();
-        let text = self.text.trim_end_matches('/').strip_suffix(name).unwrap_or_default().trim_end_matches('/').to_owned();
+        let text =
+            self.text.trim_end_matches('/').strip_suffix(name).unwrap_or_default().trim_end_matches('/').to_owned();
         let local = self.local.as_ref().and_then(|local| local.parent()).map(PathBuf::from);
         Some(Self { text, store: Arc::clone(&self.store), path: parent, local })
     }
@@ -144,7 +161,8 @@ impl Location {
         let parent = self.path.parent();
         let found = self.store.list_with_delimiter(parent.as_ref()).await.ok()?;
         let names = found.objects.iter().map(|object| &object.location).chain(&found.common_prefixes);
-        let likeness = |other: &str| strsim::normalized_damerau_levenshtein(&name.to_lowercase(), &other.to_lowercase());
+        let likeness =
+            |other: &str| strsim::normalized_damerau_levenshtein(&name.to_lowercase(), &other.to_lowercase());
         names
             .filter_map(|path| path.filename())
             .map(|other| (likeness(other), other))
@@ -159,7 +177,8 @@ impl Location {
             return Ok(None);
         }
         // Some servers keep objects in a file system and have no good answer to a question for a folder.
-        if self.local.is_none() && self.store.list(Some(&self.path)).try_next().await.is_ok_and(|found| found.is_some()) {
+        if self.local.is_none() && self.store.list(Some(&self.path)).try_next().await.is_ok_and(|found| found.is_some())
+        {
             return Ok(None);
         }
         match self.store.head(&self.path).await {
@@ -173,7 +192,11 @@ impl Location {
 
     /// Everything below this place.
     pub(crate) async fn list(&self) -> Result<Vec<object_store::ObjectMeta>> {
-        self.store.list(Some(&self.path)).try_collect().await.map_err(|error| Error::connector(origin(&self.text), "list", error))
+        self.store
+            .list(Some(&self.path))
+            .try_collect()
+            .await
+            .map_err(|error| Error::connector(origin(&self.text), "list", error))
     }
 
     /// Removes one object; that it is gone already is fine.

@@ -21,22 +21,13 @@ impl Axis {
         let low = drawable(Some(low)).unwrap_or(0.0);
         let high = drawable(Some(high)).unwrap_or(1.0);
         let (low, high) = widened(low.min(high), high.max(low));
-        Self {
-            low,
-            high,
-            top,
-            bottom,
-            is_log: false,
-        }
+        Self { low, high, top, bottom, is_log: false }
     }
 
     /// The same with equal heights for equal ratios; the range must be above zero, else the axis stays linear.
     pub(super) fn log((low, high): (f64, f64), pixels: (f64, f64)) -> Self {
         let axis = Self::new((low, high), pixels);
-        Self {
-            is_log: axis.low >= SMALLEST_LOG,
-            ..axis
-        }
+        Self { is_log: axis.low >= SMALLEST_LOG, ..axis }
     }
 
     /// The same axis with room above and below the data, as parts of the height.
@@ -57,11 +48,7 @@ impl Axis {
 
     /// The same axis ending at zero if only padding, not the data with its lowest value `low`, reaches below.
     pub(super) fn not_below_zero(self, low: f64) -> Self {
-        if low >= 0.0 && self.low < 0.0 && self.high > 0.0 {
-            Self { low: 0.0, ..self }
-        } else {
-            self
-        }
+        if low >= 0.0 && self.low < 0.0 && self.high > 0.0 { Self { low: 0.0, ..self } } else { self }
     }
 
     /// Height of a value in pixels, kept near the picture for values far outside.
@@ -79,30 +66,19 @@ impl Axis {
 
     /// Round values within the range, at least `gap` pixels apart.
     pub(super) fn ticks(&self, gap: f64) -> Ticks {
-        if self.is_log {
-            self.log_ticks(gap)
-        } else {
-            self.linear_ticks(gap)
-        }
+        if self.is_log { self.log_ticks(gap) } else { self.linear_ticks(gap) }
     }
 
     fn linear_ticks(&self, gap: f64) -> Ticks {
         let room = ((self.bottom - self.top) / gap).floor().max(1.0);
         let step = nice_step((self.high - self.low) / room);
-        Ticks {
-            step: Some(step),
-            values: multiples(step, self.low, self.high),
-        }
+        Ticks { step: Some(step), values: multiples(step, self.low, self.high) }
     }
 
     /// Round mantissas where the range spans decades; ordinary ticks, thinned out, where it does not.
     fn log_ticks(&self, gap: f64) -> Ticks {
-        const MANTISSAS: [&[f64]; 4] = [
-            &[1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0],
-            &[1.0, 2.0, 3.0, 5.0],
-            &[1.0, 2.0, 5.0],
-            &[1.0],
-        ];
+        const MANTISSAS: [&[f64]; 4] =
+            [&[1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0], &[1.0, 2.0, 3.0, 5.0], &[1.0, 2.0, 5.0], &[1.0]];
         for mantissas in MANTISSAS {
             let values = self.decades(mantissas);
             if values.len() >= 4 && self.min_distance(&values) >= gap {
@@ -133,10 +109,7 @@ impl Axis {
     }
 
     fn min_distance(&self, values: &[f64]) -> f64 {
-        values
-            .windows(2)
-            .map(|pair| (self.y(pair[0]) - self.y(pair[1])).abs())
-            .fold(f64::INFINITY, f64::min)
+        values.windows(2).map(|pair| (self.y(pair[0]) - self.y(pair[1])).abs()).fold(f64::INFINITY, f64::min)
     }
 }
 
@@ -151,10 +124,7 @@ pub(super) struct Ticks {
 impl Ticks {
     /// No ticks at all.
     pub(super) fn none() -> Self {
-        Self {
-            step: None,
-            values: Vec::new(),
-        }
+        Self { step: None, values: Vec::new() }
     }
 
     /// A value with as many decimals as it takes to tell it from its neighbours.
@@ -181,10 +151,7 @@ fn multiples(step: f64, low: f64, high: f64) -> Vec<f64> {
     let first = (low / step).ceil();
     let last = (high / step).floor();
     let n = (last - first).clamp(-1.0, 500.0) as i64;
-    (0..=n)
-        .map(|idx| (first + idx as f64) * step)
-        .filter(|value| value.is_finite())
-        .collect()
+    (0..=n).map(|idx| (first + idx as f64) * step).filter(|value| value.is_finite()).collect()
 }
 
 /// The same range, or one around it that can be told apart in floating point.

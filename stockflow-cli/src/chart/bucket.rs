@@ -21,8 +21,7 @@ pub(super) struct Bucket {
 
 impl Bucket {
     fn of(idx: usize, bar: &BarPoint) -> Option<Self> {
-        let [open, high, low, close] =
-            [bar.open, bar.high, bar.low, bar.close].map(|price| drawable(Some(price)));
+        let [open, high, low, close] = [bar.open, bar.high, bar.low, bar.close].map(|price| drawable(Some(price)));
         let (open, high, low, close) = (open?, high?, low?, close?);
         Some(Self {
             first: idx,
@@ -62,31 +61,19 @@ const MIN_PIXELS_PER_BUCKET: f64 = 3.5;
 
 /// One candle a bar if they can be told apart in `width` pixels, else one for each round stretch of time.
 pub(super) fn buckets(bars: &[BarPoint], width: f64) -> Buckets {
-    let singles: Vec<Bucket> = bars
-        .iter()
-        .enumerate()
-        .filter_map(|(idx, bar)| Bucket::of(idx, bar))
-        .collect();
+    let singles: Vec<Bucket> = bars.iter().enumerate().filter_map(|(idx, bar)| Bucket::of(idx, bar)).collect();
     if width >= MIN_PIXELS_PER_BAR * bars.len() as f64 {
-        return Buckets {
-            candles: singles,
-            each: None,
-        };
+        return Buckets { candles: singles, each: None };
     }
     let room = (width / MIN_PIXELS_PER_BUCKET).max(1.0) as usize;
     match unit_that_fits(bars, room) {
         Some(unit) => Buckets {
-            candles: merged(&singles, |idx| {
-                bars.get(idx).map_or(0, |bar| unit.key(bar.ts))
-            }),
+            candles: merged(&singles, |idx| bars.get(idx).map_or(0, |bar| unit.key(bar.ts))),
             each: Some(unit.name()),
         },
         None => {
             let n = bars.len().div_ceil(room);
-            Buckets {
-                candles: merged(&singles, |idx| (idx / n) as i64),
-                each: Some(format!("{n} bars")),
-            }
+            Buckets { candles: merged(&singles, |idx| (idx / n) as i64), each: Some(format!("{n} bars")) }
         }
     }
 }

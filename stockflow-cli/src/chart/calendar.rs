@@ -44,9 +44,7 @@ impl Unit {
         let day = i64::from(ts.num_days_from_ce());
         let month = i64::from(ts.year()) * 12 + i64::from(ts.month0());
         match self {
-            Self::Minutes(n) => {
-                (day * 1440 + i64::from(ts.hour() * 60 + ts.minute())).div_euclid(n)
-            }
+            Self::Minutes(n) => (day * 1440 + i64::from(ts.hour() * 60 + ts.minute())).div_euclid(n),
             Self::Day => day,
             // Day 1 of the common era was a Monday.
             Self::Week => (day - 1).div_euclid(7),
@@ -107,18 +105,12 @@ impl Unit {
             Self::Months(n) => (n, "month"),
             Self::Years(n) => (n, "year"),
         };
-        if n == 1 {
-            word.to_owned()
-        } else {
-            format!("{n} {word}s")
-        }
+        if n == 1 { word.to_owned() } else { format!("{n} {word}s") }
     }
 }
 
 fn month_name(ts: NaiveDateTime) -> &'static str {
-    const NAMES: [&str; 12] = [
-        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-    ];
+    const NAMES: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     NAMES.get(ts.month0() as usize).copied().unwrap_or("")
 }
 

@@ -3,8 +3,7 @@
 use std::fmt::{self, Display, Write as _};
 
 /// Fonts to try in turn: what systems and browsers have for user interfaces. PNG pictures bring their own.
-pub(super) const FONT_STACK: &str =
-    "Inter, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif";
+pub(super) const FONT_STACK: &str = "Inter, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif";
 
 /// A growing SVG document.
 #[derive(Debug, Default)]
@@ -40,12 +39,7 @@ pub(super) struct Pen {
 
 impl Pen {
     pub(super) fn new(colour: &'static str, width: f64) -> Self {
-        Self {
-            colour,
-            width,
-            dash: "",
-            opacity: 1.0,
-        }
+        Self { colour, width, dash: "", opacity: 1.0 }
     }
 
     pub(super) fn with_dash(self, dash: &'static str) -> Self {
@@ -71,11 +65,7 @@ impl Canvas {
             Anchor::Middle => " text-anchor=\"middle\"",
             Anchor::End => " text-anchor=\"end\"",
         };
-        let weight = if font.is_bold {
-            " font-weight=\"700\""
-        } else {
-            ""
-        };
+        let weight = if font.is_bold { " font-weight=\"700\"" } else { "" };
         self.raw(format_args!(
             "<text x=\"{}\" y=\"{}\" font-size=\"{}\" fill=\"{}\"{anchor}{weight}>{}</text>",
             Num(x),
@@ -96,16 +86,9 @@ impl Canvas {
         if path.is_empty() {
             return;
         }
-        let dash = if pen.dash.is_empty() {
-            String::new()
-        } else {
-            format!(" stroke-dasharray=\"{}\"", pen.dash)
-        };
-        let opacity = if pen.opacity < 1.0 {
-            format!(" stroke-opacity=\"{}\"", Num(pen.opacity))
-        } else {
-            String::new()
-        };
+        let dash = if pen.dash.is_empty() { String::new() } else { format!(" stroke-dasharray=\"{}\"", pen.dash) };
+        let opacity =
+            if pen.opacity < 1.0 { format!(" stroke-opacity=\"{}\"", Num(pen.opacity)) } else { String::new() };
         self.raw(format_args!(
             "<path d=\"{path}\" fill=\"none\" stroke=\"{}\" stroke-width=\"{}\" stroke-linejoin=\"round\"{dash}{opacity}/>",
             pen.colour,
@@ -116,10 +99,7 @@ impl Canvas {
     /// Fills a path; an empty one leaves no element.
     pub(super) fn fill(&mut self, path: &str, colour: &str, opacity: f64) {
         if !path.is_empty() {
-            self.raw(format_args!(
-                "<path d=\"{path}\" fill=\"{colour}\" fill-opacity=\"{}\"/>",
-                Num(opacity)
-            ));
+            self.raw(format_args!("<path d=\"{path}\" fill=\"{colour}\" fill-opacity=\"{}\"/>", Num(opacity)));
         }
     }
 
@@ -140,15 +120,7 @@ impl Canvas {
 
 /// A rectangle as a piece of path data.
 pub(super) fn rect_path(out: &mut String, x: f64, y: f64, width: f64, height: f64) {
-    let _ = write!(
-        out,
-        "M{} {}h{}v{}h{}z",
-        Num(x),
-        Num(y),
-        Num(width),
-        Num(height),
-        Num(-width)
-    );
+    let _ = write!(out, "M{} {}h{}v{}h{}z", Num(x), Num(y), Num(width), Num(height), Num(-width));
 }
 
 /// A straight line as a piece of path data.

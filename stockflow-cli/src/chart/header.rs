@@ -29,26 +29,14 @@ struct Entry {
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Swatch {
-    Line {
-        colour: &'static str,
-        dash: &'static str,
-    },
-    Dots {
-        colour: &'static str,
-    },
-    Band {
-        colour: &'static str,
-    },
+    Line { colour: &'static str, dash: &'static str },
+    Dots { colour: &'static str },
+    Band { colour: &'static str },
 }
 
 impl Entry {
     fn width(&self) -> f64 {
-        SWATCH
-            + 6.0
-            + label::width(&self.name, LEGEND_SIZE)
-            + 5.0
-            + label::width(&self.value, LEGEND_SIZE) * 1.1
-            + 20.0
+        SWATCH + 6.0 + label::width(&self.name, LEGEND_SIZE) + 5.0 + label::width(&self.value, LEGEND_SIZE) * 1.1 + 20.0
     }
 }
 
@@ -66,11 +54,7 @@ impl Header {
         let last = LastPrice::of(chart, palette);
         let room = width - 2.0 * MARGIN;
         let beside = room - last.as_ref().map_or(0.0, LastPrice::width);
-        Self {
-            subtitle: wrapped(&chart.subtitle, notes, beside, room),
-            last,
-            rows: legend(chart, palette, room),
-        }
+        Self { subtitle: wrapped(&chart.subtitle, notes, beside, room), last, rows: legend(chart, palette, room) }
     }
 
     pub(super) fn height(&self) -> f64 {
@@ -86,25 +70,10 @@ impl Header {
         if let Some(last) = &self.last {
             last.draw(out, palette, width);
         }
-        let title = Font {
-            size: TITLE_SIZE,
-            is_bold: true,
-            anchor: Anchor::Start,
-            colour: palette.text,
-        };
+        let title = Font { size: TITLE_SIZE, is_bold: true, anchor: Anchor::Start, colour: palette.text };
         let room = width - 2.0 * MARGIN - taken;
-        out.text(
-            MARGIN,
-            TITLE_Y,
-            &label::fitted(&chart.title, TITLE_SIZE * 1.12, room),
-            title,
-        );
-        let muted = Font {
-            size: SUBTITLE_SIZE,
-            is_bold: false,
-            colour: palette.muted,
-            ..title
-        };
+        out.text(MARGIN, TITLE_Y, &label::fitted(&chart.title, TITLE_SIZE * 1.12, room), title);
+        let muted = Font { size: SUBTITLE_SIZE, is_bold: false, colour: palette.muted, ..title };
         for (idx, line) in self.subtitle.iter().enumerate() {
             out.text(MARGIN, SUBTITLE_Y + idx as f64 * SUBTITLE_LINE, line, muted);
         }
@@ -140,10 +109,7 @@ fn wrapped(subtitle: &str, notes: &[String], beside_price: f64, room: f64) -> Ve
     for note in notes {
         let room = if lines.len() <= 1 { beside_price } else { room };
         match lines.last_mut() {
-            Some(line)
-                if label::width(line, SUBTITLE_SIZE) + label::width(note, SUBTITLE_SIZE) + 14.0
-                    <= room =>
-            {
+            Some(line) if label::width(line, SUBTITLE_SIZE) + label::width(note, SUBTITLE_SIZE) + 14.0 <= room => {
                 line.push_str(" \u{b7} ");
                 line.push_str(note);
             }
@@ -176,31 +142,21 @@ fn legend(chart: &Chart, palette: &Palette, room: f64) -> Vec<Vec<Entry>> {
 }
 
 fn entry(overlay: &Overlay, idx: usize, n_bars: usize, palette: &Palette) -> Entry {
-    let shown =
-        |values: &[Option<f64>]| last(values, n_bars).map_or("\u{2013}".to_owned(), label::value);
+    let shown = |values: &[Option<f64>]| last(values, n_bars).map_or("\u{2013}".to_owned(), label::value);
     let colour = palette.line(idx);
     match overlay {
         Overlay::Line(series) => Entry {
             name: series.name.clone(),
             value: shown(&series.values),
-            swatch: Swatch::Line {
-                colour,
-                dash: palette.dash(idx),
-            },
+            swatch: Swatch::Line { colour, dash: palette.dash(idx) },
         },
-        Overlay::Dots(series) => Entry {
-            name: series.name.clone(),
-            value: shown(&series.values),
-            swatch: Swatch::Dots { colour },
-        },
-        Overlay::Band {
-            name, upper, lower, ..
-        } => Entry {
+        Overlay::Dots(series) => {
+            Entry { name: series.name.clone(), value: shown(&series.values), swatch: Swatch::Dots { colour } }
+        }
+        Overlay::Band { name, upper, lower, .. } => Entry {
             name: name.clone(),
             value: format!("{} to {}", shown(lower), shown(upper)),
-            swatch: Swatch::Band {
-                colour: palette.band,
-            },
+            swatch: Swatch::Band { colour: palette.band },
         },
     }
 }
@@ -209,12 +165,7 @@ fn draw_row(out: &mut Canvas, entries: &[Entry], y: f64, palette: &Palette) {
     let mut x = MARGIN;
     for entry in entries {
         draw_swatch(out, entry.swatch, x, y);
-        let name = Font {
-            size: LEGEND_SIZE,
-            is_bold: false,
-            anchor: Anchor::Start,
-            colour: palette.muted,
-        };
+        let name = Font { size: LEGEND_SIZE, is_bold: false, anchor: Anchor::Start, colour: palette.muted };
         let text_x = x + SWATCH + 6.0;
         // One text element with two spans: the value follows the name in whatever font a viewer has.
         out.raw(format_args!(
@@ -233,11 +184,7 @@ fn draw_row(out: &mut Canvas, entries: &[Entry], y: f64, palette: &Palette) {
 fn draw_swatch(out: &mut Canvas, swatch: Swatch, x: f64, y: f64) {
     match swatch {
         Swatch::Line { colour, dash } => {
-            out.line(
-                (x, y),
-                (x + SWATCH, y),
-                Pen::new(colour, 2.2).with_dash(dash),
-            );
+            out.line((x, y), (x + SWATCH, y), Pen::new(colour, 2.2).with_dash(dash));
         }
         Swatch::Dots { colour } => {
             for place in [3.0, 9.0, 15.0] {

@@ -75,11 +75,7 @@ pub(super) fn tick(value: f64, step: f64) -> String {
 /// A signed change: `+1.20`, `−0.35`.
 pub(super) fn change(change: f64) -> String {
     let text = value(change);
-    if change > 0.0 {
-        format!("+{text}")
-    } else {
-        text
-    }
+    if change > 0.0 { format!("+{text}") } else { text }
 }
 
 /// A signed percentage with two decimals, without its sign of percent.
@@ -88,11 +84,7 @@ pub(super) fn percent(percent: f64) -> String {
         return change(percent);
     }
     let text = grouped(percent, 2);
-    if percent > 0.0 {
-        format!("+{text}")
-    } else {
-        text
-    }
+    if percent > 0.0 { format!("+{text}") } else { text }
 }
 
 fn places_before_first_digit(size: f64) -> usize {

@@ -21,12 +21,8 @@ pub(super) struct LastPrice {
 
 impl LastPrice {
     pub(super) fn of(chart: &Chart, palette: &Palette) -> Option<Self> {
-        let mut closes = chart
-            .bars
-            .iter()
-            .rev()
-            .filter(|bar| bar.is_drawable())
-            .filter_map(|bar| drawable(Some(bar.close)));
+        let mut closes =
+            chart.bars.iter().rev().filter(|bar| bar.is_drawable()).filter_map(|bar| drawable(Some(bar.close)));
         let close = closes.next()?;
         let before = closes.next();
         let change = before.map(|before| close - before);
@@ -48,19 +44,9 @@ impl LastPrice {
     }
 
     pub(super) fn draw(&self, out: &mut Canvas, palette: &Palette, width: f64) {
-        let price = Font {
-            size: PRICE_SIZE,
-            is_bold: true,
-            anchor: Anchor::End,
-            colour: palette.text,
-        };
+        let price = Font { size: PRICE_SIZE, is_bold: true, anchor: Anchor::End, colour: palette.text };
         out.text(width - MARGIN, 32.0, &self.price, price);
-        let change = Font {
-            size: CHANGE_SIZE,
-            is_bold: false,
-            colour: self.colour,
-            ..price
-        };
+        let change = Font { size: CHANGE_SIZE, is_bold: false, colour: self.colour, ..price };
         out.text(width - MARGIN, 52.0, &self.change, change);
     }
 }

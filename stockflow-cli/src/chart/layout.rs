@@ -59,12 +59,7 @@ impl Layout {
         let unit = ((total - n_lower * strip) / weight).max(1.0);
         let mut top = header;
         let mut area = |share: f64, strip: f64| {
-            let area = Area {
-                left,
-                right,
-                top: (top + strip).round(),
-                bottom: (top + strip + share * unit).round(),
-            };
+            let area = Area { left, right, top: (top + strip).round(), bottom: (top + strip + share * unit).round() };
             top += strip + share * unit;
             area
         };
@@ -77,9 +72,7 @@ impl Layout {
 
     /// All areas from top to bottom.
     pub(super) fn areas(&self) -> impl Iterator<Item = &Area> {
-        std::iter::once(&self.price)
-            .chain(&self.volume)
-            .chain(&self.studies)
+        std::iter::once(&self.price).chain(&self.volume).chain(&self.studies)
     }
 
     /// The lowest edge, where the time axis begins.
@@ -98,11 +91,7 @@ pub(super) struct Slots {
 
 impl Slots {
     pub(super) fn new(area: &Area, n: usize) -> Self {
-        Self {
-            left: area.left,
-            step: area.width() / n.max(1) as f64,
-            n,
-        }
+        Self { left: area.left, step: area.width() / n.max(1) as f64, n }
     }
 
     /// Middle of the slots `first..=last`.
@@ -136,10 +125,6 @@ impl Slots {
             return (room * 0.75).max(0.5);
         }
         let whole = width.floor();
-        if whole % 2.0 == 0.0 {
-            whole - 1.0
-        } else {
-            whole
-        }
+        if whole % 2.0 == 0.0 { whole - 1.0 } else { whole }
     }
 }

@@ -59,13 +59,7 @@ pub(super) fn line(values: &[Option<f64>], axis: &Axis, slots: &Slots) -> String
     for stretch in stretches(values, axis, slots) {
         if let [(idx, y)] = stretch[..] {
             let half = (slots.step() * 0.35).clamp(0.75, 6.0);
-            let _ = write!(
-                path,
-                "M{} {}h{}",
-                tenth(slots.centre(idx) - half),
-                tenth(y),
-                tenth(2.0 * half)
-            );
+            let _ = write!(path, "M{} {}h{}", tenth(slots.centre(idx) - half), tenth(y), tenth(2.0 * half));
             continue;
         }
         for (place, (idx, y)) in stretch.into_iter().enumerate() {
@@ -77,12 +71,7 @@ pub(super) fn line(values: &[Option<f64>], axis: &Axis, slots: &Slots) -> String
 }
 
 /// The area between two series wherever both have a value.
-pub(super) fn band(
-    upper: &[Option<f64>],
-    lower: &[Option<f64>],
-    axis: &Axis,
-    slots: &Slots,
-) -> String {
+pub(super) fn band(upper: &[Option<f64>], lower: &[Option<f64>], axis: &Axis, slots: &Slots) -> String {
     let upper_line = stretches(&where_both(upper, lower), axis, slots);
     let lower_line = stretches(&where_both(lower, upper), axis, slots);
     let mut path = String::new();
@@ -102,11 +91,7 @@ pub(super) fn band(
 
 /// The values of one series where the other has one too, so that both break at the same places.
 fn where_both(values: &[Option<f64>], other: &[Option<f64>]) -> Vec<Option<f64>> {
-    values
-        .iter()
-        .zip(other)
-        .map(|(value, other)| drawable(*other).and(*value))
-        .collect()
+    values.iter().zip(other).map(|(value, other)| drawable(*other).and(*value)).collect()
 }
 
 /// Small round dots.

@@ -25,11 +25,7 @@ pub(crate) struct Chart {
 
 impl Chart {
     /// A chart of bars alone, on a linear scale.
-    pub(crate) fn new(
-        title: impl Into<String>,
-        subtitle: impl Into<String>,
-        bars: Vec<BarPoint>,
-    ) -> Self {
+    pub(crate) fn new(title: impl Into<String>, subtitle: impl Into<String>, bars: Vec<BarPoint>) -> Self {
         Self {
             title: title.into(),
             subtitle: subtitle.into(),
@@ -42,9 +38,7 @@ impl Chart {
 
     /// Whether any bar has volume; without one there is no volume panel.
     pub(super) fn has_volume(&self) -> bool {
-        self.bars
-            .iter()
-            .any(|bar| bar.volume.is_finite() && bar.volume > 0.0)
+        self.bars.iter().any(|bar| bar.volume.is_finite() && bar.volume > 0.0)
     }
 }
 
@@ -61,9 +55,7 @@ pub(crate) struct BarPoint {
 
 impl BarPoint {
     pub(super) fn is_drawable(&self) -> bool {
-        [self.open, self.high, self.low, self.close]
-            .iter()
-            .all(|price| price.is_finite())
+        [self.open, self.high, self.low, self.close].iter().all(|price| price.is_finite())
     }
 }
 
@@ -76,10 +68,7 @@ pub(crate) struct Series {
 
 impl Series {
     pub(crate) fn new(name: impl Into<String>, values: Vec<Option<f64>>) -> Self {
-        Self {
-            name: name.into(),
-            values,
-        }
+        Self { name: name.into(), values }
     }
 }
 
@@ -91,12 +80,7 @@ pub(crate) enum Overlay {
     /// One dot a bar, such as a parabolic SAR.
     Dots(Series),
     /// The filled area between two series, such as Bollinger bands; `middle` is a thin line within.
-    Band {
-        name: String,
-        upper: Vec<Option<f64>>,
-        middle: Option<Vec<Option<f64>>>,
-        lower: Vec<Option<f64>>,
-    },
+    Band { name: String, upper: Vec<Option<f64>>, middle: Option<Vec<Option<f64>>>, lower: Vec<Option<f64>> },
 }
 
 /// Indicators in a unit of their own, drawn beneath the prices.
@@ -112,12 +96,7 @@ pub(crate) struct Panel {
 
 impl Panel {
     pub(crate) fn new(title: impl Into<String>, plots: Vec<Plot>) -> Self {
-        Self {
-            title: title.into(),
-            plots,
-            guides: Vec::new(),
-            range: None,
-        }
+        Self { title: title.into(), plots, guides: Vec::new(), range: None }
     }
 
     pub(crate) fn with_guides(mut self, guides: Vec<f64>) -> Self {
@@ -177,26 +156,15 @@ impl Size {
 
     /// A size between 320 × 240 and 8192 × 8192, otherwise [`Error::Size`].
     pub(crate) fn new(width: u32, height: u32) -> Result<Self, Error> {
-        let fits = (Self::MIN.0..=Self::MAX).contains(&width)
-            && (Self::MIN.1..=Self::MAX).contains(&height);
-        if fits {
-            Ok(Self { width, height })
-        } else {
-            Err(Error::Size { width, height })
-        }
+        let fits = (Self::MIN.0..=Self::MAX).contains(&width) && (Self::MIN.1..=Self::MAX).contains(&height);
+        if fits { Ok(Self { width, height }) } else { Err(Error::Size { width, height }) }
     }
 
     /// 1200 pixels wide, and as high as the chart's panels ask for.
     pub(crate) fn fitting(chart: &Chart) -> Self {
         let volume = if chart.has_volume() { 110 } else { 0 };
         let panels = u32::try_from(chart.panels.len()).unwrap_or(u32::MAX);
-        Self {
-            width: 1200,
-            height: panels
-                .saturating_mul(130)
-                .saturating_add(560 + volume)
-                .min(Self::MAX),
-        }
+        Self { width: 1200, height: panels.saturating_mul(130).saturating_add(560 + volume).min(Self::MAX) }
     }
 
     pub(crate) fn width(self) -> u32 {
@@ -210,15 +178,10 @@ impl Size {
 
 /// A value that can be drawn: finite, and small enough that differences do not overflow.
 pub(super) fn drawable(value: Option<f64>) -> Option<f64> {
-    value
-        .filter(|it| it.is_finite())
-        .map(|it| it.clamp(-1e300, 1e300))
+    value.filter(|it| it.is_finite()).map(|it| it.clamp(-1e300, 1e300))
 }
 
 /// The last value of a series of `n_bars` that can be drawn at its very end, for legends.
 pub(super) fn last(values: &[Option<f64>], n_bars: usize) -> Option<f64> {
-    n_bars
-        .checked_sub(1)
-        .and_then(|idx| values.get(idx).copied().flatten())
-        .and_then(|value| drawable(Some(value)))
+    n_bars.checked_sub(1).and_then(|idx| values.get(idx).copied().flatten()).and_then(|value| drawable(Some(value)))
 }

@@ -61,9 +61,7 @@ static LIGHT: Palette = Palette {
     on_tag: "#ffffff",
     band: "#64748b",
     guide: "#8a97a6",
-    lines: [
-        "#d99a00", "#00866a", "#8a3fc0", "#334155", "#b8326e", "#2f9fd0",
-    ],
+    lines: ["#d99a00", "#00866a", "#8a3fc0", "#334155", "#b8326e", "#2f9fd0"],
 };
 
 static DARK: Palette = Palette {
@@ -77,7 +75,5 @@ static DARK: Palette = Palette {
     on_tag: "#0b0f14",
     band: "#94a3b8",
     guide: "#6b7889",
-    lines: [
-        "#f2c14e", "#34c79f", "#bf8bf0", "#cbd5e1", "#f07bab", "#7fd4ff",
-    ],
+    lines: ["#f2c14e", "#34c79f", "#bf8bf0", "#cbd5e1", "#f07bab", "#7fd4ff"],
 };

@@ -25,11 +25,7 @@ pub(super) fn axis(chart: &Chart, buckets: &Buckets, area: &Area) -> Axis {
         return Axis::new((0.0, 1.0), (area.top, area.bottom));
     };
     let is_log = is_log(chart, buckets);
-    let all = extent(
-        overlay_values(chart)
-            .filter_map(drawable)
-            .chain([low, high]),
-    );
+    let all = extent(overlay_values(chart).filter_map(drawable).chain([low, high]));
     let (all_low, all_high) = all.unwrap_or((low, high));
     let reach = 0.15;
     let range = if is_log {
@@ -41,11 +37,7 @@ pub(super) fn axis(chart: &Chart, buckets: &Buckets, area: &Area) -> Axis {
         (all_low.max(low - room), all_high.min(high + room))
     };
     let pixels = (area.top, area.bottom);
-    let axis = if is_log {
-        Axis::log(range, pixels)
-    } else {
-        Axis::new(range, pixels)
-    };
+    let axis = if is_log { Axis::log(range, pixels) } else { Axis::new(range, pixels) };
     axis.padded(0.05, 0.05).not_below_zero(range.0)
 }
 
@@ -70,22 +62,9 @@ pub(super) fn extent(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
 }
 
 /// Bands, candles, lines and dots, from back to front.
-pub(super) fn draw(
-    out: &mut Canvas,
-    chart: &Chart,
-    buckets: &Buckets,
-    axis: &Axis,
-    slots: &Slots,
-    palette: &Palette,
-) {
+pub(super) fn draw(out: &mut Canvas, chart: &Chart, buckets: &Buckets, axis: &Axis, slots: &Slots, palette: &Palette) {
     for overlay in &chart.overlays {
-        if let Overlay::Band {
-            upper,
-            middle,
-            lower,
-            ..
-        } = overlay
-        {
+        if let Overlay::Band { upper, middle, lower, .. } = overlay {
             out.fill(&line::band(upper, lower, axis, slots), palette.band, 0.1);
             let pen = Pen::new(palette.band, 1.0).with_opacity(0.65);
             out.stroke(&line::line(upper, axis, slots), pen);
@@ -103,22 +82,14 @@ pub(super) fn draw(
                 let pen = Pen::new(colour, slots.pen_width(1.7)).with_dash(palette.dash(idx));
                 out.stroke(&line::line(&series.values, axis, slots), pen);
             }
-            Overlay::Dots(series) => {
-                out.fill(&line::dots(&series.values, axis, slots), colour, 1.0)
-            }
+            Overlay::Dots(series) => out.fill(&line::dots(&series.values, axis, slots), colour, 1.0),
             Overlay::Band { .. } => {}
         }
     }
 }
 
 /// Two paths a direction, whatever the number of bars: wicks and bodies.
-fn draw_candles(
-    out: &mut Canvas,
-    buckets: &Buckets,
-    axis: &Axis,
-    slots: &Slots,
-    palette: &Palette,
-) {
+fn draw_candles(out: &mut Canvas, buckets: &Buckets, axis: &Axis, slots: &Slots, palette: &Palette) {
     for is_up in [true, false] {
         let mut wicks = String::new();
         let mut bodies = String::new();
@@ -129,11 +100,7 @@ fn draw_candles(
             narrowest = narrowest.min(width);
             let middle = slots.middle(candle.first, candle.last);
             // Lines of one pixel are crisp in the middle of a pixel; narrow candles keep even distances instead.
-            let x = if width >= 3.0 {
-                middle.floor() + 0.5
-            } else {
-                middle
-            };
+            let x = if width >= 3.0 { middle.floor() + 0.5 } else { middle };
             let top = axis.y(candle.open.max(candle.close));
             let bottom = axis.y(candle.open.min(candle.close));
             let (high, low) = (axis.y(candle.high), axis.y(candle.low));
@@ -141,13 +108,7 @@ fn draw_candles(
                 // The outline is one pixel wide and lies within the body.
                 line_path(&mut wicks, (x, high), (x, top));
                 line_path(&mut wicks, (x, bottom), (x, low));
-                rect_path(
-                    &mut hollow,
-                    x - width / 2.0 + 0.5,
-                    top + 0.5,
-                    width - 1.0,
-                    bottom - top - 1.0,
-                );
+                rect_path(&mut hollow, x - width / 2.0 + 0.5, top + 0.5, width - 1.0, bottom - top - 1.0);
             } else {
                 line_path(&mut wicks, (x, high), (x, low));
                 let height = (bottom - top).max(1.0);
@@ -165,14 +126,7 @@ fn draw_candles(
 }
 
 /// Dotted line and tag at the last close.
-pub(super) fn draw_last_tag(
-    out: &mut Canvas,
-    y: f64,
-    price: &str,
-    is_up: bool,
-    area: &Area,
-    palette: &Palette,
-) {
+pub(super) fn draw_last_tag(out: &mut Canvas, y: f64, price: &str, is_up: bool, area: &Area, palette: &Palette) {
     let colour = palette.direction(is_up);
     let y = y.clamp(area.top, area.bottom);
     out.line(
@@ -183,11 +137,6 @@ pub(super) fn draw_last_tag(
     let width = label::width(price, 11.5) * 1.1 + 12.0;
     let x = area.right + 1.0;
     out.rect(x, y - 9.0, width, 18.0, colour);
-    let font = Font {
-        size: 11.5,
-        is_bold: true,
-        anchor: Anchor::Start,
-        colour: palette.on_tag,
-    };
+    let font = Font { size: 11.5, is_bold: true, anchor: Anchor::Start, colour: palette.on_tag };
     out.text(x + 6.0, y + 4.1, price, font);
 }

@@ -31,14 +31,8 @@ pub(crate) fn svg(chart: &Chart, size: Size, theme: Theme) -> String {
     out.raw(format_args!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" role=\"img\" aria-labelledby=\"{id}-title {id}-desc\" font-family=\"{FONT_STACK}\">"
     ));
-    out.raw(format_args!(
-        "<title id=\"{id}-title\">{}</title>",
-        Escaped(&chart.title)
-    ));
-    out.raw(format_args!(
-        "<desc id=\"{id}-desc\">{}</desc>",
-        Escaped(&description(chart, &notes))
-    ));
+    out.raw(format_args!("<title id=\"{id}-title\">{}</title>", Escaped(&chart.title)));
+    out.raw(format_args!("<desc id=\"{id}-desc\">{}</desc>", Escaped(&description(chart, &notes))));
     out.rect(0.0, 0.0, width, height, palette.background);
     header.draw(&mut out, chart, palette, width);
     plot.draw(&mut out, chart, &id, palette);
@@ -59,32 +53,18 @@ impl<'a> Plotted<'a> {
     /// Measured twice: the labels' width follows from the ticks, and the ticks from the height.
     fn new(chart: &Chart, buckets: &'a Buckets, size: Size, header: f64) -> Self {
         let draft = Self::with_labels(chart, buckets, size, header, 64.0);
-        let widest = draft
-            .all_labels(chart)
-            .iter()
-            .map(|text| label::width(text, AXIS_SIZE) * 1.1)
-            .fold(0.0, f64::max);
+        let widest = draft.all_labels(chart).iter().map(|text| label::width(text, AXIS_SIZE) * 1.1).fold(0.0, f64::max);
         let labels = (widest + 22.0).clamp(56.0, f64::from(size.width()) * 0.4);
         Self::with_labels(chart, buckets, size, header, labels)
     }
 
-    fn with_labels(
-        chart: &Chart,
-        buckets: &'a Buckets,
-        size: Size,
-        header: f64,
-        labels: f64,
-    ) -> Self {
+    fn with_labels(chart: &Chart, buckets: &'a Buckets, size: Size, header: f64, labels: f64) -> Self {
         let layout = Layout::new(chart, size, header, labels);
         let price = price::axis(chart, buckets, &layout.price);
         let gap = (layout.price.height() / 8.0).clamp(26.0, 44.0);
         Self {
             slots: Slots::new(&layout.price, chart.bars.len()),
-            price_ticks: if buckets.candles.is_empty() {
-                Ticks::none()
-            } else {
-                price.ticks(gap)
-            },
+            price_ticks: if buckets.candles.is_empty() { Ticks::none() } else { price.ticks(gap) },
             layout,
             buckets,
             price,
@@ -93,11 +73,7 @@ impl<'a> Plotted<'a> {
 
     fn all_labels(&self, chart: &Chart) -> Vec<String> {
         let ticks = &self.price_ticks;
-        let mut out: Vec<String> = ticks
-            .values
-            .iter()
-            .map(|value| ticks.label(*value))
-            .collect();
+        let mut out: Vec<String> = ticks.values.iter().map(|value| ticks.label(*value)).collect();
         out.extend(last_bar(chart).map(|bar| label::value(bar.close)));
         for (panel, area) in chart.panels.iter().zip(&self.layout.studies) {
             let ticks = study::ticks(panel, &study::axis(panel, chart.bars.len(), area));
@@ -122,9 +98,7 @@ impl<'a> Plotted<'a> {
         for (idx, (panel, area)) in chart.panels.iter().zip(&self.layout.studies).enumerate() {
             let axis = study::axis(panel, n_bars, area);
             let ticks = study::ticks(panel, &axis);
-            draw_axis(out, &axis, &ticks, area, None, palette, |value| {
-                ticks.label(value)
-            });
+            draw_axis(out, &axis, &ticks, area, None, palette, |value| ticks.label(value));
             clipped(out, &format!("{id}-study-{idx}"), area, |out| {
                 study::draw(out, panel, &axis, area, &self.slots, palette);
             });
@@ -141,9 +115,7 @@ impl<'a> Plotted<'a> {
         let last = last_bar(chart);
         let tag = last.map(|bar| self.price.y(bar.close));
         let ticks = &self.price_ticks;
-        draw_axis(out, &self.price, ticks, area, tag, palette, |value| {
-            ticks.label(value)
-        });
+        draw_axis(out, &self.price, ticks, area, tag, palette, |value| ticks.label(value));
         clipped(out, &format!("{id}-price"), area, |out| {
             price::draw(out, chart, self.buckets, &self.price, &self.slots, palette);
         });
@@ -163,13 +135,7 @@ impl<'a> Plotted<'a> {
             Some(each) => format!("Volume per {each}"),
             None => "Volume".to_owned(),
         };
-        let value = self
-            .buckets
-            .candles
-            .last()
-            .map_or("\u{2013}".to_owned(), |candle| {
-                label::compact(candle.volume)
-            });
+        let value = self.buckets.candles.last().map_or("\u{2013}".to_owned(), |candle| label::compact(candle.volume));
         if area.has_room() {
             out.raw(format_args!(
                 "<text x=\"{}\" y=\"{}\" font-size=\"12\" font-weight=\"700\" fill=\"{}\">{}<tspan dx=\"10\" font-weight=\"400\" fill=\"{}\">{}</tspan></text>",
@@ -198,12 +164,7 @@ fn draw_axis(
     palette: &Palette,
     text: impl Fn(f64) -> String,
 ) {
-    let font = Font {
-        size: AXIS_SIZE,
-        is_bold: false,
-        anchor: Anchor::Start,
-        colour: palette.muted,
-    };
+    let font = Font { size: AXIS_SIZE, is_bold: false, anchor: Anchor::Start, colour: palette.muted };
     let mut labels: Vec<f64> = taken.into_iter().collect();
     for value in &ticks.values {
         let y = axis.y(*value);
@@ -211,11 +172,7 @@ fn draw_axis(
             continue;
         }
         let line = y.round() + 0.5;
-        out.line(
-            (area.left, line),
-            (area.right, line),
-            Pen::new(palette.grid, 1.0),
-        );
+        out.line((area.left, line), (area.right, line), Pen::new(palette.grid, 1.0));
         // Neither beneath another label nor half outside the panel.
         let is_free = labels.iter().all(|other| (other - y).abs() >= 15.0);
         if is_free {
@@ -234,16 +191,8 @@ fn draw_border(out: &mut Canvas, area: &Area, palette: &Palette) {
 }
 
 fn draw_nothing(out: &mut Canvas, area: &Area, palette: &Palette) {
-    let font = Font {
-        size: 14.0,
-        is_bold: false,
-        anchor: Anchor::Middle,
-        colour: palette.muted,
-    };
-    let (x, y) = (
-        (area.left + area.right) / 2.0,
-        (area.top + area.bottom) / 2.0,
-    );
+    let font = Font { size: 14.0, is_bold: false, anchor: Anchor::Middle, colour: palette.muted };
+    let (x, y) = ((area.left + area.right) / 2.0, (area.top + area.bottom) / 2.0);
     out.text(x, y, "no bars in this range", font);
 }
 
@@ -265,11 +214,7 @@ fn clipped(out: &mut Canvas, id: &str, area: &Area, draw: impl FnOnce(&mut Canva
 fn description(chart: &Chart, notes: &[String]) -> String {
     let mut out = format!(
         "Price chart. {}. {} bars",
-        std::iter::once(&chart.subtitle)
-            .chain(notes)
-            .cloned()
-            .collect::<Vec<_>>()
-            .join(", "),
+        std::iter::once(&chart.subtitle).chain(notes).cloned().collect::<Vec<_>>().join(", "),
         chart.bars.len(),
     );
     let bars = || chart.bars.iter().filter(|bar| bar.is_drawable());
@@ -293,11 +238,7 @@ fn description(chart: &Chart, notes: &[String]) -> String {
             ));
         }
     }
-    let panels: Vec<&str> = chart
-        .panels
-        .iter()
-        .map(|panel| panel.title.as_str())
-        .collect();
+    let panels: Vec<&str> = chart.panels.iter().map(|panel| panel.title.as_str()).collect();
     if !panels.is_empty() {
         out.push_str(&format!(". Panels: {}", panels.join(", ")));
     }
@@ -306,14 +247,9 @@ fn description(chart: &Chart, notes: &[String]) -> String {
 
 /// Prefix of the ids, so that several charts can stand in one page: FNV-1a of what tells them apart.
 fn document_id(chart: &Chart, size: Size) -> String {
-    let text = format!(
-        "{}\n{}\n{size:?}\n{}",
-        chart.title,
-        chart.subtitle,
-        chart.bars.len()
-    );
-    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let text = format!("{}\n{}\n{size:?}\n{}", chart.title, chart.subtitle, chart.bars.len());
+    let hash = text
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     format!("chart-{:08x}", hash >> 32)
 }

@@ -14,55 +14,30 @@ use super::{
 /// The panel's own range, or one that fits its data, its guides and, for columns, zero.
 pub(super) fn axis(panel: &Panel, n_bars: usize, area: &Area) -> Axis {
     let pixels = (area.top, area.bottom);
-    if let Some((low, high)) = panel
-        .range
-        .filter(|(low, high)| low.is_finite() && high.is_finite())
-    {
+    if let Some((low, high)) = panel.range.filter(|(low, high)| low.is_finite() && high.is_finite()) {
         return Axis::new((low, high), pixels);
     }
-    let has_columns = panel
-        .plots
-        .iter()
-        .any(|it| matches!(it, Plot::Histogram(_)));
+    let has_columns = panel.plots.iter().any(|it| matches!(it, Plot::Histogram(_)));
     let values = panel
         .plots
         .iter()
         .flat_map(|plot| plot.series().values.iter().take(n_bars))
         .filter_map(|value| drawable(*value))
-        .chain(
-            panel
-                .guides
-                .iter()
-                .filter_map(|guide| drawable(Some(*guide))),
-        )
+        .chain(panel.guides.iter().filter_map(|guide| drawable(Some(*guide))))
         .chain(has_columns.then_some(0.0));
     Axis::new(extent(values).unwrap_or((0.0, 1.0)), pixels).padded(0.08, 0.08)
 }
 
 /// The guides as ticks, or round values where there are none.
 pub(super) fn ticks(panel: &Panel, axis: &Axis) -> Ticks {
-    let guides: Vec<f64> = panel
-        .guides
-        .iter()
-        .filter_map(|guide| drawable(Some(*guide)))
-        .collect();
+    let guides: Vec<f64> = panel.guides.iter().filter_map(|guide| drawable(Some(*guide))).collect();
     if guides.is_empty() {
         return axis.ticks(26.0);
     }
-    Ticks {
-        step: None,
-        values: guides,
-    }
+    Ticks { step: None, values: guides }
 }
 
-pub(super) fn draw(
-    out: &mut Canvas,
-    panel: &Panel,
-    axis: &Axis,
-    area: &Area,
-    slots: &Slots,
-    palette: &Palette,
-) {
+pub(super) fn draw(out: &mut Canvas, panel: &Panel, axis: &Axis, area: &Area, slots: &Slots, palette: &Palette) {
     draw_guides(out, panel, axis, area, palette);
     for plot in &panel.plots {
         if let Plot::Histogram(series) = plot {
@@ -71,11 +46,7 @@ pub(super) fn draw(
                 out.fill(&path, palette.direction(is_up), 0.5);
             }
             let zero = axis.y(0.0).round() + 0.5;
-            out.line(
-                (area.left, zero),
-                (area.right, zero),
-                Pen::new(palette.guide, 1.0),
-            );
+            out.line((area.left, zero), (area.right, zero), Pen::new(palette.guide, 1.0));
         }
     }
     for (idx, series) in lines(panel) {
@@ -100,12 +71,7 @@ fn lines(panel: &Panel) -> impl Iterator<Item = (usize, &super::Series)> {
 
 /// Dashed lines, and a tint between the lowest and the highest.
 fn draw_guides(out: &mut Canvas, panel: &Panel, axis: &Axis, area: &Area, palette: &Palette) {
-    let guides = || {
-        panel
-            .guides
-            .iter()
-            .filter_map(|guide| drawable(Some(*guide)))
-    };
+    let guides = || panel.guides.iter().filter_map(|guide| drawable(Some(*guide)));
     if let Some((low, high)) = extent(guides()).filter(|(low, high)| low < high) {
         let mut path = String::new();
         let (top, bottom) = (axis.y(high), axis.y(low));
@@ -114,11 +80,7 @@ fn draw_guides(out: &mut Canvas, panel: &Panel, axis: &Axis, area: &Area, palett
     }
     for guide in guides() {
         let y = axis.y(guide).round() + 0.5;
-        out.line(
-            (area.left, y),
-            (area.right, y),
-            Pen::new(palette.guide, 1.0).with_dash("4 4"),
-        );
+        out.line((area.left, y), (area.right, y), Pen::new(palette.guide, 1.0).with_dash("4 4"));
     }
 }
 
@@ -131,13 +93,7 @@ fn columns(values: &[Option<f64>], is_up: bool, axis: &Axis, slots: &Slots) -> S
         if let Some((_, x, y)) = column {
             let width = slots.body(1).max(0.8);
             let x = if width >= 3.0 { x.floor() + 0.5 } else { x };
-            rect_path(
-                &mut path,
-                x - width / 2.0,
-                y.min(zero),
-                width,
-                (zero - y).abs(),
-            );
+            rect_path(&mut path, x - width / 2.0, y.min(zero), width, (zero - y).abs());
         }
     };
     for (idx, value) in values.iter().take(slots.n).enumerate() {
@@ -145,11 +101,7 @@ fn columns(values: &[Option<f64>], is_up: bool, axis: &Axis, slots: &Slots) -> S
             continue;
         };
         let (x, y) = (slots.centre(idx), axis.y(value));
-        let pixel = if slots.step() < 1.0 {
-            x.floor() as i64
-        } else {
-            idx as i64
-        };
+        let pixel = if slots.step() < 1.0 { x.floor() as i64 } else { idx as i64 };
         drawn = match drawn {
             Some((seen, x, longest)) if seen == pixel => {
                 let is_longer = (y - zero).abs() > (longest - zero).abs();
@@ -166,21 +118,9 @@ fn columns(values: &[Option<f64>], is_up: bool, axis: &Axis, slots: &Slots) -> S
 }
 
 /// Title, then each series with its last value in its colour.
-pub(super) fn draw_title(
-    out: &mut Canvas,
-    panel: &Panel,
-    n_bars: usize,
-    area: &Area,
-    palette: &Palette,
-) {
-    let shown =
-        |values: &[Option<f64>]| last(values, n_bars).map_or("\u{2013}".to_owned(), label::value);
-    let font = Font {
-        size: 12.0,
-        is_bold: true,
-        anchor: Anchor::Start,
-        colour: palette.text,
-    };
+pub(super) fn draw_title(out: &mut Canvas, panel: &Panel, n_bars: usize, area: &Area, palette: &Palette) {
+    let shown = |values: &[Option<f64>]| last(values, n_bars).map_or("\u{2013}".to_owned(), label::value);
+    let font = Font { size: 12.0, is_bold: true, anchor: Anchor::Start, colour: palette.text };
     let mut room = area.width();
     let title = label::fitted(&panel.title, font.size * 1.1, room);
     room -= label::width(&title, font.size * 1.1);
@@ -192,16 +132,10 @@ pub(super) fn draw_title(
         let value = shown(&series.values);
         let colour = match plot {
             Plot::Line(_) => next_line.next().unwrap_or(palette.text),
-            Plot::Histogram(_) => {
-                palette.direction(last(&series.values, n_bars).unwrap_or(0.0) >= 0.0)
-            }
+            Plot::Histogram(_) => palette.direction(last(&series.values, n_bars).unwrap_or(0.0) >= 0.0),
         };
         // A panel of one series need not say its name twice.
-        let text = if panel.plots.len() == 1 {
-            value
-        } else {
-            format!("{} {value}", series.name)
-        };
+        let text = if panel.plots.len() == 1 { value } else { format!("{} {value}", series.name) };
         room -= label::width(&text, font.size) + 12.0;
         if room < 0.0 {
             break;

@@ -17,21 +17,11 @@ use super::{
 };
 
 fn midnight(year: i32, month: u32, day: u32) -> NaiveDateTime {
-    NaiveDate::from_ymd_opt(year, month, day)
-        .unwrap()
-        .and_hms_opt(0, 0, 0)
-        .unwrap()
+    NaiveDate::from_ymd_opt(year, month, day).unwrap().and_hms_opt(0, 0, 0).unwrap()
 }
 
 fn bar(ts: NaiveDateTime, price: f64) -> BarPoint {
-    BarPoint {
-        ts,
-        open: price - 1.0,
-        high: price + 2.0,
-        low: price - 2.0,
-        close: price,
-        volume: 1000.0,
-    }
+    BarPoint { ts, open: price - 1.0, high: price + 2.0, low: price - 2.0, close: price, volume: 1000.0 }
 }
 
 /// `n` daily bars without weekends from 2 January 2023, a Monday, on a wave around 100.
@@ -48,12 +38,7 @@ fn bars(n: usize) -> Vec<BarPoint> {
 fn chart(n: usize) -> Chart {
     let bars = bars(n);
     let closes: Vec<Option<f64>> = bars.iter().map(|bar| Some(bar.close)).collect();
-    let moved = |by: f64| {
-        closes
-            .iter()
-            .map(|it| it.map(|it| it + by))
-            .collect::<Vec<_>>()
-    };
+    let moved = |by: f64| closes.iter().map(|it| it.map(|it| it + by)).collect::<Vec<_>>();
     let mut chart = Chart::new("ABC", "1d \u{b7} raw", bars);
     chart.overlays = vec![
         Overlay::Line(Series::new("sma_20", moved(1.0))),
@@ -71,10 +56,7 @@ fn chart(n: usize) -> Chart {
             .with_guides(vec![30.0, 70.0]),
         Panel::new(
             "macd",
-            vec![
-                Plot::Histogram(Series::new("hist", moved(-100.0))),
-                Plot::Line(Series::new("signal", moved(-101.0))),
-            ],
+            vec![Plot::Histogram(Series::new("hist", moved(-100.0))), Plot::Line(Series::new("signal", moved(-101.0)))],
         ),
     ];
     chart
@@ -89,12 +71,7 @@ fn texts(svg: &str) -> Vec<String> {
     document
         .descendants()
         .filter(|node| node.has_tag_name("text"))
-        .map(|node| {
-            node.descendants()
-                .filter(Node::is_text)
-                .filter_map(|it| it.text())
-                .collect()
-        })
+        .map(|node| node.descendants().filter(Node::is_text).filter_map(|it| it.text()).collect())
         .collect()
 }
 
@@ -105,10 +82,7 @@ fn check_draws(chart: &Chart) -> String {
         let text = svg(chart, size(), theme);
         let document = Document::parse(&text).unwrap();
         assert!(document.descendants().filter(Node::is_element).count() > 5);
-        for path in document
-            .descendants()
-            .filter_map(|node| node.attribute("d"))
-        {
+        for path in document.descendants().filter_map(|node| node.attribute("d")) {
             assert!(!path.contains("NaN") && !path.contains("inf"), "{path}");
         }
     }
@@ -121,42 +95,17 @@ fn check_draws(chart: &Chart) -> String {
 fn a_full_chart_names_everything() {
     let text = check_draws(&chart(200));
     let all = texts(&text).join("\n");
-    for name in [
-        "ABC",
-        "1d \u{b7} raw",
-        "sma_20",
-        "sar",
-        "bbands_20",
-        "Volume",
-        "rsi_14",
-        "hist",
-        "signal",
-        "2023",
-        "Mar",
-    ] {
+    for name in
+        ["ABC", "1d \u{b7} raw", "sma_20", "sar", "bbands_20", "Volume", "rsi_14", "hist", "signal", "2023", "Mar"]
+    {
         assert!(all.contains(name), "`{name}` is missing in {all}");
     }
     let document = Document::parse(&text).unwrap();
-    let title = document
-        .descendants()
-        .find(|it| it.has_tag_name("title"))
-        .unwrap();
-    let description = document
-        .descendants()
-        .find(|it| it.has_tag_name("desc"))
-        .unwrap();
+    let title = document.descendants().find(|it| it.has_tag_name("title")).unwrap();
+    let description = document.descendants().find(|it| it.has_tag_name("desc")).unwrap();
     assert_eq!(title.text(), Some("ABC"));
-    assert!(
-        description
-            .text()
-            .unwrap()
-            .contains("200 bars from 2023-01-02 to 2023-10-06")
-    );
-    assert_eq!(
-        text,
-        svg(&chart(200), size(), Theme::Light),
-        "the same chart gives the same bytes"
-    );
+    assert!(description.text().unwrap().contains("200 bars from 2023-01-02 to 2023-10-06"));
+    assert_eq!(text, svg(&chart(200), size(), Theme::Light), "the same chart gives the same bytes");
 }
 
 #[test]
@@ -206,17 +155,13 @@ fn extreme_prices_draw() {
             let mut chart = chart(20);
             for (idx, bar) in chart.bars.iter_mut().enumerate() {
                 let price = if idx % 2 == 0 { first } else { second };
-                (bar.open, bar.high, bar.low, bar.close, bar.volume) =
-                    (price, price, price, price, price);
+                (bar.open, bar.high, bar.low, bar.close, bar.volume) = (price, price, price, price, price);
             }
             for scale in [PriceScale::Linear, PriceScale::Log] {
                 chart.price_scale = scale;
                 let text = svg(&chart, size(), Theme::Light);
                 Document::parse(&text).unwrap();
-                assert!(
-                    !text.contains("NaN") && !text.contains("inf"),
-                    "{first} {second}"
-                );
+                assert!(!text.contains("NaN") && !text.contains("inf"), "{first} {second}");
             }
         }
     }
@@ -225,16 +170,8 @@ fn extreme_prices_draw() {
 #[test]
 fn extreme_indicators_draw() {
     let mut chart = chart(4);
-    let wild = vec![
-        Some(f64::MAX),
-        Some(f64::MIN),
-        Some(f64::NAN),
-        Some(f64::INFINITY),
-        Some(1.0),
-    ];
-    chart
-        .overlays
-        .push(Overlay::Line(Series::new("wild", wild.clone())));
+    let wild = vec![Some(f64::MAX), Some(f64::MIN), Some(f64::NAN), Some(f64::INFINITY), Some(1.0)];
+    chart.overlays.push(Overlay::Line(Series::new("wild", wild.clone())));
     chart.overlays.push(Overlay::Band {
         name: "uneven".to_owned(),
         upper: wild.clone(),
@@ -242,15 +179,10 @@ fn extreme_indicators_draw() {
         lower: vec![Some(3.0)],
     });
     chart.panels.push(
-        Panel::new("wild", vec![Plot::Histogram(Series::new("wild", wild))])
-            .with_guides(vec![f64::NAN, f64::MAX]),
+        Panel::new("wild", vec![Plot::Histogram(Series::new("wild", wild))]).with_guides(vec![f64::NAN, f64::MAX]),
     );
-    chart
-        .panels
-        .push(Panel::new("none", Vec::new()).with_range(5.0, f64::NAN));
-    chart
-        .panels
-        .push(Panel::new("reversed", Vec::new()).with_range(5.0, -5.0));
+    chart.panels.push(Panel::new("none", Vec::new()).with_range(5.0, f64::NAN));
+    chart.panels.push(Panel::new("reversed", Vec::new()).with_range(5.0, -5.0));
     check_draws(&chart);
 }
 
@@ -275,10 +207,7 @@ fn summed_up_bars_are_said_so() {
     chart.bars[7].low = -1.0;
     let all = texts(&svg(&chart, narrow, Theme::Light));
     assert!(all.contains(&"one candle per month".to_owned()), "{all:?}");
-    assert!(
-        all.contains(&"linear scale, as not all prices are positive".to_owned()),
-        "{all:?}"
-    );
+    assert!(all.contains(&"linear scale, as not all prices are positive".to_owned()), "{all:?}");
 }
 
 #[test]
@@ -291,14 +220,8 @@ fn a_bucket_is_the_wider_bar() {
     assert_eq!((first.first, first.last), (0, 4));
     assert_eq!(first.open, bars[0].open);
     assert_eq!(first.close, bars[4].close);
-    assert_eq!(
-        first.high,
-        bars[..5].iter().map(|it| it.high).fold(f64::MIN, f64::max)
-    );
-    assert_eq!(
-        first.low,
-        bars[..5].iter().map(|it| it.low).fold(f64::MAX, f64::min)
-    );
+    assert_eq!(first.high, bars[..5].iter().map(|it| it.high).fold(f64::MIN, f64::max));
+    assert_eq!(first.low, bars[..5].iter().map(|it| it.low).fold(f64::MAX, f64::min));
     assert_eq!(first.volume, 5000.0);
     assert_eq!(buckets(&bars, 2000.0).each, None);
 }
@@ -313,12 +236,7 @@ fn bars_of_one_time_are_summed_up_by_number() {
 
 #[test]
 fn gaps_break_lines() {
-    let area = Area {
-        left: 0.0,
-        right: 60.0,
-        top: 0.0,
-        bottom: 10.0,
-    };
+    let area = Area { left: 0.0, right: 60.0, top: 0.0, bottom: 10.0 };
     let slots = Slots::new(&area, 6);
     let axis = Axis::new((0.0, 10.0), (0.0, 10.0));
     let values = [Some(0.0), Some(10.0), None, Some(5.0), None, Some(f64::NAN)];
@@ -327,12 +245,7 @@ fn gaps_break_lines() {
 
 #[test]
 fn thinned_lines_keep_extremes() {
-    let area = Area {
-        left: 0.0,
-        right: 10.0,
-        top: 0.0,
-        bottom: 100.0,
-    };
+    let area = Area { left: 0.0, right: 10.0, top: 0.0, bottom: 100.0 };
     let slots = Slots::new(&area, 10_000);
     let axis = Axis::new((0.0, 100.0), (0.0, 100.0));
     let mut values = vec![Some(50.0); 10_000];
@@ -346,11 +259,7 @@ fn thinned_lines_keep_extremes() {
 #[track_caller]
 fn check_ticks(low: f64, high: f64, gap: f64, expected: &[&str]) {
     let ticks = Axis::new((low, high), (0.0, 100.0)).ticks(gap);
-    let labels: Vec<String> = ticks
-        .values
-        .iter()
-        .map(|value| ticks.label(*value))
-        .collect();
+    let labels: Vec<String> = ticks.values.iter().map(|value| ticks.label(*value)).collect();
     assert_eq!(labels, expected);
 }
 
@@ -362,16 +271,9 @@ fn linear_ticks_are_round() {
     check_ticks(-3.0, 3.0, 30.0, &["\u{2212}2", "0", "2"]);
     check_ticks(0.0, 5_300_000.0, 30.0, &["0", "2M", "4M"]);
     check_ticks(1200.0, 1210.0, 50.0, &["1,200", "1,205", "1,210"]);
-    for (raw, step) in [
-        (1.0, 1.0),
-        (1.1, 2.0),
-        (2.2, 2.5),
-        (3.0, 5.0),
-        (7.0, 10.0),
-        (0.03, 0.05),
-        (f64::NAN, 1.0),
-        (0.0, 1.0),
-    ] {
+    for (raw, step) in
+        [(1.0, 1.0), (1.1, 2.0), (2.2, 2.5), (3.0, 5.0), (7.0, 10.0), (0.03, 0.05), (f64::NAN, 1.0), (0.0, 1.0)]
+    {
         assert!((nice_step(raw) - step).abs() < 1e-12, "{raw}");
     }
 }
@@ -380,11 +282,7 @@ fn linear_ticks_are_round() {
 fn log_ticks_are_round_and_apart() {
     let axis = Axis::log((1.3, 950.0), (0.0, 400.0));
     let ticks = axis.ticks(30.0);
-    let labels: Vec<String> = ticks
-        .values
-        .iter()
-        .map(|value| ticks.label(*value))
-        .collect();
+    let labels: Vec<String> = ticks.values.iter().map(|value| ticks.label(*value)).collect();
     assert_eq!(labels, ["2", "5", "10", "20", "50", "100", "200", "500"]);
     let narrow = Axis::log((100.0, 130.0), (0.0, 400.0)).ticks(30.0);
     assert!(narrow.values.len() >= 4, "{narrow:?}");
@@ -396,19 +294,13 @@ fn log_ticks_are_round_and_apart() {
 fn time_ticks_never_overlap() {
     for n in [1, 2, 20, 60, 250, 700, 5000] {
         let bars = bars(n);
-        let area = Area {
-            left: 0.0,
-            right: 800.0,
-            top: 0.0,
-            bottom: 10.0,
-        };
+        let area = Area { left: 0.0, right: 800.0, top: 0.0, bottom: 10.0 };
         let slots = Slots::new(&area, n);
         let ticks = time_axis::ticks(&bars, &slots, 800.0);
         assert!((1..=20).contains(&ticks.len()), "{n} bars: {ticks:?}");
         for pair in ticks.windows(2) {
             let room = slots.centre(pair[1].idx) - slots.centre(pair[0].idx);
-            let needed =
-                (label::width(&pair[0].label, 11.5) + label::width(&pair[1].label, 11.5)) / 2.0;
+            let needed = (label::width(&pair[0].label, 11.5) + label::width(&pair[1].label, 11.5)) / 2.0;
             assert!(room > needed + 3.0, "{n} bars: {pair:?}");
         }
     }
@@ -416,12 +308,7 @@ fn time_ticks_never_overlap() {
 
 #[test]
 fn time_ticks_name_month_and_year() {
-    let area = Area {
-        left: 0.0,
-        right: 1000.0,
-        top: 0.0,
-        bottom: 10.0,
-    };
+    let area = Area { left: 0.0, right: 1000.0, top: 0.0, bottom: 10.0 };
     let bars = bars(300);
     let ticks = time_axis::ticks(&bars, &Slots::new(&area, 300), 1000.0);
     let january = ticks.iter().find(|tick| tick.label == "Jan").unwrap();
@@ -435,16 +322,8 @@ fn units_begin_at_round_times() {
     for (unit, before, after) in [
         (Unit::Week, midnight(2023, 12, 31), monday),
         (Unit::Months(3), midnight(2024, 3, 31), midnight(2024, 4, 1)),
-        (
-            Unit::Years(10),
-            midnight(2019, 12, 31),
-            midnight(2020, 1, 1),
-        ),
-        (
-            Unit::Minutes(60),
-            monday + chrono::TimeDelta::minutes(59),
-            monday + chrono::TimeDelta::minutes(60),
-        ),
+        (Unit::Years(10), midnight(2019, 12, 31), midnight(2020, 1, 1)),
+        (Unit::Minutes(60), monday + chrono::TimeDelta::minutes(59), monday + chrono::TimeDelta::minutes(60)),
     ] {
         assert_eq!(unit.key(before) + 1, unit.key(after), "{unit:?}");
     }
@@ -464,13 +343,7 @@ fn numbers_read_well() {
     ] {
         assert_eq!(label::value(number), text);
     }
-    for (number, text) in [
-        (0.0, "0"),
-        (999.7, "1K"),
-        (12_345.0, "12.3K"),
-        (20e6, "20M"),
-        (3e20, "3.00e20"),
-    ] {
+    for (number, text) in [(0.0, "0"), (999.7, "1K"), (12_345.0, "12.3K"), (20e6, "20M"), (3e20, "3.00e20")] {
         assert_eq!(label::compact(number), text);
     }
 }
@@ -480,15 +353,8 @@ fn png_has_text_without_any_installed_font() {
     let with_title = chart(1);
     let mut without_title = with_title.clone();
     without_title.title = String::new();
-    let draw =
-        |chart: &Chart| Pixmap::decode_png(&png(chart, size(), Theme::Light, 1).unwrap()).unwrap();
-    let inked = |picture: &Pixmap| {
-        picture
-            .pixels()
-            .iter()
-            .filter(|pixel| pixel.red() < 100)
-            .count()
-    };
+    let draw = |chart: &Chart| Pixmap::decode_png(&png(chart, size(), Theme::Light, 1).unwrap()).unwrap();
+    let inked = |picture: &Pixmap| picture.pixels().iter().filter(|pixel| pixel.red() < 100).count();
     assert!(inked(&draw(&with_title)) > inked(&draw(&without_title)) + 100);
 }
 
@@ -498,9 +364,6 @@ fn png_grows_with_the_pixel_ratio() {
     assert_eq!((picture.width(), picture.height()), (1800, 1400));
     for ratio in [0, 5, u32::MAX] {
         let err = png(&chart(1), size(), Theme::Light, ratio).unwrap_err();
-        assert_eq!(
-            err.to_string(),
-            format!("invalid pixel ratio for chart: `{ratio}` is not in 1..=4")
-        );
+        assert_eq!(err.to_string(), format!("invalid pixel ratio for chart: `{ratio}` is not in 1..=4"));
     }
 }

@@ -43,18 +43,14 @@ pub(super) fn ticks(bars: &[BarPoint], slots: &Slots, width: f64) -> Vec<Tick> {
             Tick {
                 idx,
                 label: unit.label(ts),
-                context: context
-                    .filter(|_| is_new)
-                    .map(|(context, _)| context.context_label(ts)),
+                context: context.filter(|_| is_new).map(|(context, _)| context.context_label(ts)),
             }
         })
         .collect()
 }
 
 fn unit_for(bars: &[BarPoint], width: f64) -> Option<Unit> {
-    let is_intraday = bars
-        .windows(2)
-        .any(|pair| pair[0].ts.date() == pair[1].ts.date());
+    let is_intraday = bars.windows(2).any(|pair| pair[0].ts.date() == pair[1].ts.date());
     LADDER
         .into_iter()
         .filter(|unit| is_intraday || !matches!(unit, Unit::Minutes(_)))
@@ -72,11 +68,7 @@ fn boundaries(bars: &[BarPoint], unit: Unit) -> Vec<(usize, NaiveDateTime)> {
 }
 
 /// Keeps the ticks that begin a month or year first, then all others with room beside them.
-fn without_overlaps(
-    candidates: &[(usize, NaiveDateTime)],
-    unit: Unit,
-    slots: &Slots,
-) -> Vec<(usize, NaiveDateTime)> {
+fn without_overlaps(candidates: &[(usize, NaiveDateTime)], unit: Unit, slots: &Slots) -> Vec<(usize, NaiveDateTime)> {
     let mut ranked: Vec<(bool, usize, NaiveDateTime)> = Vec::with_capacity(candidates.len());
     let mut last_context = None;
     for (idx, ts) in candidates {
@@ -93,8 +85,7 @@ fn without_overlaps(
         let x = slots.centre(idx);
         let place = placed.partition_point(|it| it.0 < idx);
         let is_far = |it: &(usize, NaiveDateTime)| (slots.centre(it.0) - x).abs() >= gap;
-        let is_free =
-            placed[..place].last().is_none_or(is_far) && placed[place..].first().is_none_or(is_far);
+        let is_free = placed[..place].last().is_none_or(is_far) && placed[place..].first().is_none_or(is_far);
         if is_free {
             placed.insert(place, (idx, ts));
         }
@@ -103,59 +94,30 @@ fn without_overlaps(
 }
 
 /// Vertical grid lines through all panels.
-pub(super) fn draw_grid(
-    out: &mut Canvas,
-    ticks: &[Tick],
-    slots: &Slots,
-    layout: &Layout,
-    palette: &Palette,
-) {
+pub(super) fn draw_grid(out: &mut Canvas, ticks: &[Tick], slots: &Slots, layout: &Layout, palette: &Palette) {
     for tick in ticks {
         let x = slots.centre(tick.idx).round() + 0.5;
         for area in layout.areas() {
-            let colour = if tick.context.is_some() && tick.idx > 0 {
-                palette.border
-            } else {
-                palette.grid
-            };
+            let colour = if tick.context.is_some() && tick.idx > 0 { palette.border } else { palette.grid };
             out.line((x, area.top), (x, area.bottom), Pen::new(colour, 1.0));
         }
     }
 }
 
 /// Labels beneath the lowest panel.
-pub(super) fn draw_labels(
-    out: &mut Canvas,
-    ticks: &[Tick],
-    slots: &Slots,
-    layout: &Layout,
-    palette: &Palette,
-) {
+pub(super) fn draw_labels(out: &mut Canvas, ticks: &[Tick], slots: &Slots, layout: &Layout, palette: &Palette) {
     let top = layout.bottom();
     let (left, right) = (layout.price.left, layout.price.right);
-    let font = Font {
-        size: FONT_SIZE,
-        is_bold: false,
-        anchor: Anchor::Middle,
-        colour: palette.muted,
-    };
+    let font = Font { size: FONT_SIZE, is_bold: false, anchor: Anchor::Middle, colour: palette.muted };
     for tick in ticks {
         let x = slots.centre(tick.idx);
-        out.line(
-            (x.round() + 0.5, top),
-            (x.round() + 0.5, top + 4.0),
-            Pen::new(palette.border, 1.0),
-        );
+        out.line((x.round() + 0.5, top), (x.round() + 0.5, top + 4.0), Pen::new(palette.border, 1.0));
         let half = label::width(&tick.label, FONT_SIZE) / 2.0;
         // A label wider than the picture's edge allows moves inwards.
         let x = x.clamp(half + 2.0, (right + 40.0 - half).max(half + 2.0));
         out.text(x, top + 17.0, &tick.label, font);
     }
-    let bold = Font {
-        is_bold: true,
-        colour: palette.text,
-        ..font
-    };
+    let bold = Font { is_bold: true, colour: palette.text, ..font };
     // From right to left: where two are too close, the later one names more of what is seen.
     let mut free_until = right + 40.0;
     for tick in ticks.iter().rev() {

@@ -13,13 +13,21 @@ use crate::{connectors, tables};
 
 /// Draws a symbol's bars with indicators, as SVG and PNG in the data folder or into the file that is named.
 pub(crate) async fn run(args: ChartArgs, global: &Global) -> Outcome {
-    let request = Request { symbol: args.symbol, indicators: draw::indicators(&split_list(&args.indicators))?, from: args.from, to: args.to };
+    let request = Request {
+        symbol: args.symbol,
+        indicators: draw::indicators(&split_list(&args.indicators))?,
+        from: args.from,
+        to: args.to,
+    };
     if let Some(path) = &args.output {
         draw::check_ending(path)?;
     }
     let lake = Location::parse(&global.data_dir)?;
     let bars = connectors::open_delta(&lake.join("bars")).await?;
-    let bars = bars.ok_or_else(|| Failure::usage(format!("there is no table `bars` in `{}`", global.data_dir)).or_next("fill it with `stockflow run`, or name the folder with `--data-dir`"))?;
+    let bars = bars.ok_or_else(|| {
+        Failure::usage(format!("there is no table `bars` in `{}`", global.data_dir))
+            .or_next("fill it with `stockflow run`, or name the folder with `--data-dir`")
+    })?;
     let chart = draw::draw(&tables::session()?, bars, &request).await?;
     let paths = match (args.output, lake.local_path()) {
         (Some(path), _) => {

@@ -19,7 +19,10 @@ pub(crate) async fn run(command: CheckpointCommand, global: &Global) -> Outcome 
         CheckpointCommand::Rewind { epoch, pipeline: args } => {
             let pipeline = for_writing(&args, global).await?;
             let checkpoint = pipeline.rewind(epoch).await?;
-            note(global, &format!("set back to where epoch {epoch} ended; what came later is read again by the next run"));
+            note(
+                global,
+                &format!("set back to where epoch {epoch} ended; what came later is read again by the next run"),
+            );
             show(&checkpoint, global)
         }
         CheckpointCommand::Reset(args) => {

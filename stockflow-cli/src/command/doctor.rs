@@ -70,7 +70,16 @@ fn failed(name: impl Into<String>, text: impl Display) -> Check {
 
 fn versions() -> Check {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    ok("versions", format!("stockflow {}, DataFusion {}, {} {}, {cores} cores", env!("CARGO_PKG_VERSION"), datafusion::DATAFUSION_VERSION, std::env::consts::OS, std::env::consts::ARCH))
+    ok(
+        "versions",
+        format!(
+            "stockflow {}, DataFusion {}, {} {}, {cores} cores",
+            env!("CARGO_PKG_VERSION"),
+            datafusion::DATAFUSION_VERSION,
+            std::env::consts::OS,
+            std::env::consts::ARCH
+        ),
+    )
 }
 
 /// Free space where the lake lies, as `df` tells it.
@@ -84,7 +93,9 @@ fn room(data_dir: &str) -> Check {
         text.lines().nth(1)?.split_whitespace().nth(3)?.parse::<u64>().ok()
     });
     match free.map(|kilobytes| kilobytes / 1024) {
-        Some(free) if free < LITTLE_ROOM_MB => check("disk space", Health::Warning, format!("only {free} MB are free at `{}`", local.display())),
+        Some(free) if free < LITTLE_ROOM_MB => {
+            check("disk space", Health::Warning, format!("only {free} MB are free at `{}`", local.display()))
+        }
         Some(free) => ok("disk space", format!("{free} MB are free at `{}`", local.display())),
         None => check("disk space", Health::Warning, format!("could not be found out for `{}`", local.display())),
     }
@@ -97,7 +108,13 @@ fn existing(path: &Path) -> PathBuf {
 
 fn variables(config: &PipelineConfig) -> Vec<Check> {
     let text = |is_default| if is_default { "not set, the file's default is taken" } else { "set" };
-    config.variables.iter().map(|it| ok(format!("variable {}", it.name), format!("{} (in `{}`)", text(it.is_default), it.paths.join("`, `")))).collect()
+    config
+        .variables
+        .iter()
+        .map(|it| {
+            ok(format!("variable {}", it.name), format!("{} (in `{}`)", text(it.is_default), it.paths.join("`, `")))
+        })
+        .collect()
 }
 
 /// Whether secrets can be had; never what they are.
@@ -145,7 +162,11 @@ fn writable(name: String, local: &Path) -> Check {
     match std::fs::File::create_new(&probe) {
         Ok(_) => {
             let _ = std::fs::remove_file(&probe);
-            let text = if folder == local { "writable".to_owned() } else { format!("not there yet; `{}` is writable", folder.display()) };
+            let text = if folder == local {
+                "writable".to_owned()
+            } else {
+                format!("not there yet; `{}` is writable", folder.display())
+            };
             ok(name, text)
         }
         Err(error) => failed(name, format!("`{}` is not writable: {error}", folder.display())),
@@ -176,7 +197,11 @@ fn fence(sink: &str, fence: Fence) -> Check {
     let name = format!("fence {sink}");
     match fence {
         Fence::Atomic => ok(name, "an older runner cannot write: checked in the same step as the commit"),
-        Fence::Checked => check(name, Health::Warning, "checked right before the commit: a runner that stalls in between may still write"),
+        Fence::Checked => check(
+            name,
+            Health::Warning,
+            "checked right before the commit: a runner that stalls in between may still write",
+        ),
         Fence::None => check(name, Health::Warning, "none: an older runner may still write"),
     }
 }

@@ -43,7 +43,11 @@ pub(crate) async fn run(args: ExplainArgs, global: &Global) -> Outcome {
     }
     let mut out = stdout();
     for plan in plans {
-        writeln!(out, "step {} (reads {})\n\nlogical plan\n{}\n\nphysical plan\n{}", plan.step, plan.input, plan.logical, plan.physical)?;
+        writeln!(
+            out,
+            "step {} (reads {})\n\nlogical plan\n{}\n\nphysical plan\n{}",
+            plan.step, plan.input, plan.logical, plan.physical
+        )?;
     }
     out.flush()?;
     Ok(Exit::Done)
@@ -74,7 +78,8 @@ async fn explain(config: &PipelineConfig) -> Outcome<Vec<Explained>> {
     for step in &config.steps {
         let input = step.input.clone().unwrap_or(before);
         let outputs = step.step.transform().apply(&Relations::new(&input, relations.clone()), &epoch).await?;
-        relations.extend(outputs.others.into_iter().map(|(name, relation)| (format!("{}.{name}", step.name), relation)));
+        relations
+            .extend(outputs.others.into_iter().map(|(name, relation)| (format!("{}.{name}", step.name), relation)));
         if let Some(output) = outputs.output {
             plans.push(plans_of(&step.name, input, &output.frame).await?);
             relations.insert(step.name.clone(), output);
@@ -89,7 +94,8 @@ async fn source_relations(config: &PipelineConfig, epoch: &EpochContext) -> Outc
     let source = config.source.build()?;
     let everything = EpochLimit { everything: true, ..EpochLimit::default() };
     let Some(plan) = source.plan(&Checkpoint::new(), &everything).await? else {
-        return Err(Failure::failed("the source has nothing to read, so its columns are not known").or_next("put files where the source looks, see `stockflow status`"));
+        return Err(Failure::failed("the source has nothing to read, so its columns are not known")
+            .or_next("put files where the source looks, see `stockflow status`"));
     };
     let scan = source.scan(&plan).await?;
     let declared = source.relations();
@@ -108,5 +114,10 @@ async fn plans_of(step: &str, input: String, frame: &DataFrame) -> Outcome<Expla
     let (state, plan) = frame.clone().into_parts();
     let logical = state.optimize(&plan)?;
     let physical = state.create_physical_plan(&plan).await?;
-    Ok(Explained { step: step.into(), input, logical: logical.display_indent().to_string(), physical: displayable(physical.as_ref()).indent(false).to_string() })
+    Ok(Explained {
+        step: step.into(),
+        input,
+        logical: logical.display_indent().to_string(),
+        physical: displayable(physical.as_ref()).indent(false).to_string(),
+    })
 }

@@ -28,7 +28,10 @@ fn find(name: Option<&str>) -> Outcome<Vec<&'static Definition>> {
     if let Ok(one) = catalogue().get(&wanted) {
         return Ok(vec![one]);
     }
-    let parts: Vec<_> = catalogue().iter().filter(|it| it.name.contains(&wanted) || it.description.to_lowercase().contains(&wanted)).collect();
+    let parts: Vec<_> = catalogue()
+        .iter()
+        .filter(|it| it.name.contains(&wanted) || it.description.to_lowercase().contains(&wanted))
+        .collect();
     if parts.is_empty() {
         let failure = Failure::usage(format!("there is no indicator `{name}`"));
         return Err(match nearest(&wanted, catalogue().iter().map(|it| it.name.as_str())) {
@@ -54,9 +57,24 @@ fn as_json(found: &[&Definition]) -> Outcome {
 }
 
 fn list(found: &[&Definition]) -> Outcome {
-    let mut table = Table::new(stdout(), &[("name", Align::Left), ("group", Align::Left), ("lookback", Align::Right), ("state", Align::Left), ("what it is", Align::Left)]);
+    let mut table = Table::new(
+        stdout(),
+        &[
+            ("name", Align::Left),
+            ("group", Align::Left),
+            ("lookback", Align::Right),
+            ("state", Align::Left),
+            ("what it is", Align::Left),
+        ],
+    );
     for it in found {
-        table.row(vec![it.name.clone(), it.group.clone(), it.default_lookback().to_string(), it.state.kind.as_str().into(), it.description.clone()])?;
+        table.row(vec![
+            it.name.clone(),
+            it.group.clone(),
+            it.default_lookback().to_string(),
+            it.state.kind.as_str().into(),
+            it.description.clone(),
+        ])?;
     }
     table.finish()?;
     Ok(Exit::Done)
@@ -71,11 +89,20 @@ fn describe(it: &Definition) -> Outcome {
         writeln!(out, "  also       {}", it.aliases.join(", "))?;
     }
     for input in &it.inputs {
-        let column = input.column.map_or("no usual column".to_owned(), |column| format!("column `{}`{}", column.as_str(), if input.any_series { ", or any series" } else { "" }));
+        let column = input.column.map_or("no usual column".to_owned(), |column| {
+            format!("column `{}`{}", column.as_str(), if input.any_series { ", or any series" } else { "" })
+        });
         writeln!(out, "  input      {}: {column}", input.name)?;
     }
     for parameter in &it.parameters {
-        writeln!(out, "  parameter  {} = {}: {} ({})", parameter.name, parameter.show(parameter.default_value()), parameter.description, parameter.allowed())?;
+        writeln!(
+            out,
+            "  parameter  {} = {}: {} ({})",
+            parameter.name,
+            parameter.show(parameter.default_value()),
+            parameter.description,
+            parameter.allowed()
+        )?;
     }
     for (output, column) in it.outputs.iter().zip(it.default_columns()) {
         writeln!(out, "  output     {}: {:?}, column `{column}`", output.name, output.kind)?;

@@ -16,12 +16,16 @@ pub(crate) fn run(args: &InitArgs, global: &Global) -> Outcome {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).create_new(!args.force);
     let mut file = options.open(&args.path).map_err(|error| match error.kind() {
-        ErrorKind::AlreadyExists => Failure::usage(format!("`{shown}` is there already")).or_next("name another file, or overwrite it with `--force`"),
+        ErrorKind::AlreadyExists => Failure::usage(format!("`{shown}` is there already"))
+            .or_next("name another file, or overwrite it with `--force`"),
         _ => Failure::failed(format!("`{shown}` cannot be written")).because(error),
     })?;
-    file.write_all(TEMPLATE.as_bytes()).map_err(|error| Failure::failed(format!("`{shown}` cannot be written")).because(error))?;
+    file.write_all(TEMPLATE.as_bytes())
+        .map_err(|error| Failure::failed(format!("`{shown}` cannot be written")).because(error))?;
     if !global.quiet {
-        say(format!("wrote `{shown}`; check it with `stockflow validate {shown}`, run it with `stockflow run {shown}`"));
+        say(format!(
+            "wrote `{shown}`; check it with `stockflow validate {shown}`, run it with `stockflow run {shown}`"
+        ));
     }
     Ok(Exit::Done)
 }

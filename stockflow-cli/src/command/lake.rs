@@ -41,7 +41,8 @@ pub(crate) async fn run(command: LakeCommand, global: &Global) -> Outcome {
 async fn chosen(lake: &Location, named: Vec<String>) -> Outcome<Vec<String>> {
     let there = tables::lake_tables(lake).await?;
     if there.is_empty() {
-        return Err(Failure::usage(format!("there is no table in `{}`", lake.text())).or_next("fill it with `stockflow run`, or name the folder with `--data-dir`"));
+        return Err(Failure::usage(format!("there is no table in `{}`", lake.text()))
+            .or_next("fill it with `stockflow run`, or name the folder with `--data-dir`"));
     }
     if let Some(unknown) = named.iter().find(|name| !there.contains(name)) {
         let failure = Failure::usage(format!("there is no table `{unknown}` in `{}`", lake.text()));
@@ -60,7 +61,12 @@ fn print(out: &mut impl Write, table: &Maintained, apply: bool) -> std::io::Resu
     if apply {
         writeln!(out, "{}: put {before} small files together to {after}; removed {removed}", table.table)?;
     } else {
-        writeln!(out, "{}: would put {before} small files of {} partitions together; would remove {removed}", table.table, table.compacted.len())?;
+        writeln!(
+            out,
+            "{}: would put {before} small files of {} partitions together; would remove {removed}",
+            table.table,
+            table.compacted.len()
+        )?;
     }
     for partition in &table.given_way {
         writeln!(out, "  {partition}: a writer was faster, left for the next time")?;

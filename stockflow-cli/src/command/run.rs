@@ -52,7 +52,9 @@ async fn announce(args: &RunArgs, pipeline: &Pipeline) -> Outcome<()> {
     }
     if args.rebuild {
         let description = pipeline.describe().await?;
-        for sink in description.sinks.iter().filter(|sink| sink.write_mode == WriteMode::Append && args.sink.as_ref().is_none_or(|only| *only == sink.name)) {
+        for sink in description.sinks.iter().filter(|sink| {
+            sink.write_mode == WriteMode::Append && args.sink.as_ref().is_none_or(|only| *only == sink.name)
+        }) {
             say(format!("sink `{}` only appends: rows that it holds already come again", sink.name));
         }
     }
@@ -98,7 +100,11 @@ async fn tell(config: &PipelineConfig, report: &RunReport, exit: Exit, global: &
     writeln!(out, "pipeline {}", report.pipeline)?;
     render::report(&mut out, report)?;
     if report.up_to_date {
-        writeln!(out, "everything lies where it was: {}", ending::places(config, global).into_iter().map(|(_, place)| place).collect::<Vec<_>>().join(", "))?;
+        writeln!(
+            out,
+            "everything lies where it was: {}",
+            ending::places(config, global).into_iter().map(|(_, place)| place).collect::<Vec<_>>().join(", ")
+        )?;
     } else {
         ending::print(&mut out, &ending, config, global)?;
     }
@@ -106,10 +112,17 @@ async fn tell(config: &PipelineConfig, report: &RunReport, exit: Exit, global: &
     Ok(())
 }
 
-fn as_json(config: &PipelineConfig, report: &RunReport, ending: &Ending, exit: Exit, global: &Global) -> Outcome<serde_json::Value> {
+fn as_json(
+    config: &PipelineConfig,
+    report: &RunReport,
+    ending: &Ending,
+    exit: Exit,
+    global: &Global,
+) -> Outcome<serde_json::Value> {
     let mut value = serde_json::to_value(report).map_err(|error| Failure::failed(error.to_string()))?;
     let left_out: Vec<_> = report.left_out().collect();
-    let refused = report.epochs.iter().flat_map(|epoch| &epoch.first_dead_letters).filter_map(|letter| letter.symbol.clone());
+    let refused =
+        report.epochs.iter().flat_map(|epoch| &epoch.first_dead_letters).filter_map(|letter| letter.symbol.clone());
     let failed: BTreeSet<String> = left_out.iter().map(|part| part.partition.clone()).chain(refused).collect();
     let places: BTreeMap<String, String> = ending::places(config, global).into_iter().collect();
     let more = serde_json::json!({

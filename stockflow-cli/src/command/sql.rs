@@ -28,7 +28,8 @@ pub(crate) async fn run(args: SqlArgs, global: &Global) -> Outcome {
     match &args.output {
         Some(path) => write_file(path, args.format.unwrap_or_else(|| format_of(path)), rows).await?,
         None if args.format == Some(RowFormat::Parquet) && std::io::IsTerminal::is_terminal(&std::io::stdout()) => {
-            return Err(Failure::usage("Parquet is not written to a terminal").or_next("name a file with `-o`, or redirect the output"));
+            return Err(Failure::usage("Parquet is not written to a terminal")
+                .or_next("name a file with `-o`, or redirect the output"));
         }
         None => {
             let format = args.format.unwrap_or(if global.json { RowFormat::Json } else { RowFormat::Table });
@@ -72,7 +73,8 @@ async fn write<W: Write + Send>(out: W, format: RowFormat, mut rows: SendableRec
 
 /// The file appears when it is whole.
 async fn write_file(path: &Path, format: RowFormat, rows: SendableRecordBatchStream) -> Outcome<()> {
-    let cannot = |error: std::io::Error| Failure::failed(format!("`{}` cannot be written", path.display())).because(error);
+    let cannot =
+        |error: std::io::Error| Failure::failed(format!("`{}` cannot be written", path.display())).because(error);
     let partial = partial(path);
     let file = File::create(&partial).map_err(cannot)?;
     let written = match write(BufWriter::new(file), format, rows).await {

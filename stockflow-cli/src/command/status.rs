@@ -35,7 +35,13 @@ fn print(out: &mut impl Write, status: &Status) -> std::io::Result<()> {
     match (status.epoch, status.committed) {
         (Some(epoch), Some(at)) => {
             let ago = (Utc::now() - at).to_std().unwrap_or_default();
-            writeln!(out, "last epoch   {epoch}, {} ({} ago), generation {}", at.format("%Y-%m-%d %H:%M:%S UTC"), HumanDuration(ago), status.generation)?;
+            writeln!(
+                out,
+                "last epoch   {epoch}, {} ({} ago), generation {}",
+                at.format("%Y-%m-%d %H:%M:%S UTC"),
+                HumanDuration(ago),
+                status.generation
+            )?;
         }
         _ => writeln!(out, "last epoch   none yet")?,
     }

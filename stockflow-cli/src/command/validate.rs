@@ -15,8 +15,15 @@ pub(crate) async fn run(args: PipelineArgs, global: &Global) -> Outcome {
     let description = pipeline.describe().await?;
     if global.json {
         let mut value = serde_json::to_value(&description).unwrap_or_default();
-        value["secrets"] = secrets(&config).into_iter().map(|(field, place)| serde_json::json!({"field": field, "from": place})).collect();
-        value["variables"] = config.variables.iter().map(|it| serde_json::json!({"name": it.name, "fields": it.paths, "default": it.is_default})).collect();
+        value["secrets"] = secrets(&config)
+            .into_iter()
+            .map(|(field, place)| serde_json::json!({"field": field, "from": place}))
+            .collect();
+        value["variables"] = config
+            .variables
+            .iter()
+            .map(|it| serde_json::json!({"name": it.name, "fields": it.paths, "default": it.is_default}))
+            .collect();
         render::json(&value)?;
         return Ok(Exit::Done);
     }
@@ -35,5 +42,10 @@ pub(crate) async fn run(args: PipelineArgs, global: &Global) -> Outcome {
 
 /// Field and place of each secret.
 fn secrets(config: &PipelineConfig) -> Vec<(String, String)> {
-    config.object_store.secrets.iter().map(|(option, secret)| (format!("object_store.{}", option.trim_start_matches("aws_")), secret.to_string())).collect()
+    config
+        .object_store
+        .secrets
+        .iter()
+        .map(|(option, secret)| (format!("object_store.{}", option.trim_start_matches("aws_")), secret.to_string()))
+        .collect()
 }

@@ -68,7 +68,11 @@ impl Pass<'_> {
             }
             out.push_str(&rest[..start]);
             let Some(end) = rest[start..].find('}') else {
-                self.problems.add(path, line, format!("has `${{` without `}}` in `{text}`; write `$${{` for the two characters themselves"));
+                self.problems.add(
+                    path,
+                    line,
+                    format!("has `${{` without `}}` in `{text}`; write `$${{` for the two characters themselves"),
+                );
                 return out;
             };
             let inner = &rest[start + 2..start + end];
@@ -106,7 +110,8 @@ impl Pass<'_> {
 }
 
 fn is_name(name: &str) -> bool {
-    name.chars().enumerate().all(|(idx, c)| c == '_' || c.is_ascii_alphabetic() || (idx > 0 && c.is_ascii_digit())) && !name.is_empty()
+    name.chars().enumerate().all(|(idx, c)| c == '_' || c.is_ascii_alphabetic() || (idx > 0 && c.is_ascii_digit()))
+        && !name.is_empty()
 }
 
 #[cfg(test)]
@@ -172,7 +177,11 @@ mod tests {
         let problems = Problems::default();
         interpolate(&mut table, &|_| None, &problems);
         let text = problems.finish("a.toml").unwrap_err().to_string();
-        for wanted in ["a.toml:1: `a` needs the environment variable `ONE`", "a.toml:2: `b[0]` needs the environment variable `TWO`", "a.toml:4: `c.d` needs"] {
+        for wanted in [
+            "a.toml:1: `a` needs the environment variable `ONE`",
+            "a.toml:2: `b[0]` needs the environment variable `TWO`",
+            "a.toml:4: `c.d` needs",
+        ] {
             assert!(text.contains(wanted), "{wanted} in {text}");
         }
     }

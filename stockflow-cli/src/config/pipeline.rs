@@ -98,7 +98,8 @@ impl PipelineConfig {
     /// Reads a pipeline file from disk.
     pub(crate) fn load(path: &Path, env: Env<'_>) -> Result<Self, ConfigError> {
         let file = path.display().to_string();
-        let bytes = std::fs::read(path).map_err(|error| ConfigError::whole(&file, format!("cannot be read: {error}")))?;
+        let bytes =
+            std::fs::read(path).map_err(|error| ConfigError::whole(&file, format!("cannot be read: {error}")))?;
         let text = String::from_utf8(bytes).map_err(|_| ConfigError::whole(&file, "is not a text file in UTF-8"))?;
         Self::parse(&text, &file, env)
     }
@@ -113,8 +114,17 @@ impl PipelineConfig {
             file: file.into(),
             name: root.required("name"),
             mode: root.choice("mode", &[("incremental", Mode::Incremental), ("full", Mode::Full)]).unwrap_or_default(),
-            late: root.choice("late", &[("recompute", LatePolicy::Recompute), ("dead-letter", LatePolicy::DeadLetter)]).unwrap_or_default(),
-            require: root.choice("require", &[("exactly-once", Guarantee::ExactlyOnce), ("effectively-once", Guarantee::EffectivelyOnce), ("at-least-once", Guarantee::AtLeastOnce)]),
+            late: root
+                .choice("late", &[("recompute", LatePolicy::Recompute), ("dead-letter", LatePolicy::DeadLetter)])
+                .unwrap_or_default(),
+            require: root.choice(
+                "require",
+                &[
+                    ("exactly-once", Guarantee::ExactlyOnce),
+                    ("effectively-once", Guarantee::EffectivelyOnce),
+                    ("at-least-once", Guarantee::AtLeastOnce),
+                ],
+            ),
             max_dead_letters: root.count("max_dead_letters"),
             max_partitions: root.count("max_partitions"),
             threads: root.count("threads"),
@@ -125,7 +135,11 @@ impl PipelineConfig {
             steps: root.sections("transform").into_iter().map(step).collect(),
             sinks: sinks(&root),
             dead_letters: root.section("dead_letters").map(SinkConfig::read),
-            tables: root.named("tables").into_iter().map(|(name, section)| (name, TableConfig::read(section))).collect(),
+            tables: root
+                .named("tables")
+                .into_iter()
+                .map(|(name, section)| (name, TableConfig::read(section)))
+                .collect(),
             object_store: root.section("object_store").map(object_store).unwrap_or_default(),
             report: root.section("report").map(report).unwrap_or_default(),
             variables,
@@ -148,7 +162,8 @@ impl PipelineConfig {
 
     /// The table of the sink that keeps the history relation.
     pub(crate) fn history_table(&self, relation: &str) -> Outcome<Arc<dyn History>> {
-        let kept = self.sinks.iter().filter(|sink| self.relation_of(sink) == relation).find_map(|sink| sink.sink.history());
+        let kept =
+            self.sinks.iter().filter(|sink| self.relation_of(sink) == relation).find_map(|sink| sink.sink.history());
         kept.unwrap_or_else(|| Err(Failure::usage(format!("no sink keeps the history relation `{relation}`"))))
     }
 
@@ -165,7 +180,11 @@ impl PipelineConfig {
     /// Names that point nowhere.
     fn check_names(&self, problems: &Problems) {
         let names: Vec<&str> = self.sinks.iter().map(|sink| sink.name.as_str()).collect();
-        let report = [("report.quality", &self.report.quality), ("report.latest", &self.report.latest), ("report.chart", &self.report.chart)];
+        let report = [
+            ("report.quality", &self.report.quality),
+            ("report.latest", &self.report.latest),
+            ("report.chart", &self.report.chart),
+        ];
         for (path, sink) in report {
             if let Some(sink) = sink.as_deref().filter(|sink| !names.contains(sink)) {
                 problems.add(path, 0, format!("names the sink `{sink}`; {}", super::problem::hint(sink, &names)));
@@ -217,12 +236,18 @@ fn object_store(section: Section<'_>) -> ObjectStoreConfig {
             config.options.insert(option, value);
         }
     }
-    for (key, option) in [("allow_http", "aws_allow_http"), ("virtual_hosted_style", "aws_virtual_hosted_style_request")] {
+    for (key, option) in
+        [("allow_http", "aws_allow_http"), ("virtual_hosted_style", "aws_virtual_hosted_style_request")]
+    {
         if let Some(value) = section.flag(key) {
             config.options.insert(option, value.to_string());
         }
     }
-    for (key, option) in [("access_key_id", "aws_access_key_id"), ("secret_access_key", "aws_secret_access_key"), ("session_token", "aws_session_token")] {
+    for (key, option) in [
+        ("access_key_id", "aws_access_key_id"),
+        ("secret_access_key", "aws_secret_access_key"),
+        ("session_token", "aws_session_token"),
+    ] {
         if let Some(secret) = section.secret(key) {
             config.secrets.insert(option, secret);
         }

@@ -52,8 +52,11 @@ impl ConfigError {
 
     /// The problems as `file:line: field: text`, one a line.
     pub(crate) fn lines(&self) -> Vec<String> {
-        let place = |problem: &Problem| if problem.line == 0 { self.file.clone() } else { format!("{}:{}", self.file, problem.line) };
-        let field = |problem: &Problem| if problem.path.is_empty() { String::new() } else { format!("`{}` ", problem.path) };
+        let place = |problem: &Problem| {
+            if problem.line == 0 { self.file.clone() } else { format!("{}:{}", self.file, problem.line) }
+        };
+        let field =
+            |problem: &Problem| if problem.path.is_empty() { String::new() } else { format!("`{}` ", problem.path) };
         self.problems.iter().map(|problem| format!("{}: {}{}", place(problem), field(problem), problem.text)).collect()
     }
 }
@@ -68,7 +71,9 @@ impl std::error::Error for ConfigError {}
 
 /// The known word that is nearest to an unknown one, if one is near enough to be meant.
 pub(crate) fn nearest<'a>(unknown: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let scored = known.into_iter().map(|word| (strsim::damerau_levenshtein(&unknown.to_lowercase(), &word.to_lowercase()), word));
+    let scored = known
+        .into_iter()
+        .map(|word| (strsim::damerau_levenshtein(&unknown.to_lowercase(), &word.to_lowercase()), word));
     let limit = 1 + unknown.chars().count() / 3;
     scored.filter(|(distance, _)| *distance <= limit).min_by_key(|(distance, _)| *distance).map(|(_, word)| word)
 }

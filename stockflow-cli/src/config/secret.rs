@@ -43,7 +43,9 @@ impl SecretRef {
     /// A sentence, if the variable is not set or the file cannot be read.
     pub(crate) fn resolve(&self) -> Result<Secret, String> {
         match self {
-            Self::Env(name) => std::env::var(name).map(Secret).map_err(|_| format!("environment variable `{name}` is not set")),
+            Self::Env(name) => {
+                std::env::var(name).map(Secret).map_err(|_| format!("environment variable `{name}` is not set"))
+            }
             Self::File(path) => match std::fs::read_to_string(path) {
                 Ok(text) => Ok(Secret(text.trim_end_matches(['\r', '\n']).to_owned())),
                 Err(error) => Err(format!("file `{}` cannot be read: {error}", path.display())),

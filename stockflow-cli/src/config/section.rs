@@ -78,7 +78,9 @@ impl<'a> Section<'a> {
         match self.text(key) {
             Some(text) if !text.is_empty() => return text,
             Some(_) => self.problem(key, "must not be empty"),
-            None if !self.table.entries.contains_key(key) => self.problems.add(self.path_of(key), self.line, "is missing"),
+            None if !self.table.entries.contains_key(key) => {
+                self.problems.add(self.path_of(key), self.line, "is missing")
+            }
             None => {}
         }
         String::new()
@@ -146,7 +148,10 @@ impl<'a> Section<'a> {
     pub(crate) fn texts(&self, key: &'static str) -> Option<Vec<String>> {
         self.read(key, "a list of strings", |value| match value {
             Value::Text(text) => Some(vec![text.clone()]),
-            Value::List(items) => items.iter().map(|item| if let Value::Text(text) = &item.value { Some(text.clone()) } else { None }).collect(),
+            Value::List(items) => items
+                .iter()
+                .map(|item| if let Value::Text(text) = &item.value { Some(text.clone()) } else { None })
+                .collect(),
             _ => None,
         })
     }
@@ -154,24 +159,41 @@ impl<'a> Section<'a> {
     /// A table of strings whose names are the user's.
     pub(crate) fn pairs(&self, key: &'static str) -> Option<Vec<(String, String)>> {
         self.read(key, "a table of strings", |value| match value {
-            Value::Table(table) => table.entries.iter().map(|(name, entry)| if let Value::Text(text) = &entry.node.value { Some((name.clone(), text.clone())) } else { None }).collect(),
+            Value::Table(table) => {
+                table
+                    .entries
+                    .iter()
+                    .map(|(name, entry)| {
+                        if let Value::Text(text) = &entry.node.value {
+                            Some((name.clone(), text.clone()))
+                        } else {
+                            None
+                        }
+                    })
+                    .collect()
+            }
             _ => None,
         })
     }
 
     /// A table within this one.
     pub(crate) fn section(&self, key: &'static str) -> Option<Section<'a>> {
-        let table = self.read(key, "a table", |value| if let Value::Table(table) = value { Some(table) } else { None })?;
+        let table =
+            self.read(key, "a table", |value| if let Value::Table(table) = value { Some(table) } else { None })?;
         Some(Section::new(self.path_of(key), self.line_of(key), table, self.problems))
     }
 
     /// A list of tables, written as `[[key]]`.
     pub(crate) fn sections(&self, key: &'static str) -> Vec<Section<'a>> {
-        let Some(items) = self.read(key, "a list of tables, `[[…]]`", |value| if let Value::List(items) = value { Some(items) } else { None }) else {
+        let Some(items) = self.read(key, "a list of tables, `[[…]]`", |value| {
+            if let Value::List(items) = value { Some(items) } else { None }
+        }) else {
             return Vec::new();
         };
         let section = |(idx, item): (usize, &'a Node)| match &item.value {
-            Value::Table(table) => Some(Section::new(format!("{}[{idx}]", self.path_of(key)), item.line, table, self.problems)),
+            Value::Table(table) => {
+                Some(Section::new(format!("{}[{idx}]", self.path_of(key)), item.line, table, self.problems))
+            }
             other => {
                 self.problem(key, format!("must hold tables only, not {}", other.kind()));
                 None
@@ -182,13 +204,22 @@ impl<'a> Section<'a> {
 
     /// The tables of a table whose names are the user's, written as `[key.name]`.
     pub(crate) fn named(&self, key: &'static str) -> Vec<(String, Section<'a>)> {
-        let Some(table) = self.read(key, "a table of tables", |value| if let Value::Table(table) = value { Some(table) } else { None }) else {
+        let Some(table) = self
+            .read(key, "a table of tables", |value| if let Value::Table(table) = value { Some(table) } else { None })
+        else {
             return Vec::new();
         };
         let section = |(name, entry): (&String, &'a super::tree::Entry)| match &entry.node.value {
-            Value::Table(inner) => Some((name.clone(), Section::new(format!("{}.{name}", self.path_of(key)), entry.key_line, inner, self.problems))),
+            Value::Table(inner) => Some((
+                name.clone(),
+                Section::new(format!("{}.{name}", self.path_of(key)), entry.key_line, inner, self.problems),
+            )),
             other => {
-                self.problems.add(format!("{}.{name}", self.path_of(key)), entry.key_line, format!("must be a table, not {}", other.kind()));
+                self.problems.add(
+                    format!("{}.{name}", self.path_of(key)),
+                    entry.key_line,
+                    format!("must be a table, not {}", other.kind()),
+                );
                 None
             }
         };
@@ -207,7 +238,11 @@ impl<'a> Section<'a> {
         known.dedup();
         for (key, entry) in &self.table.entries {
             if !asked.contains(&key.as_str()) {
-                self.problems.add(self.path_of(key), entry.key_line, format!("is not known here; {}", hint(key, &known)));
+                self.problems.add(
+                    self.path_of(key),
+                    entry.key_line,
+                    format!("is not known here; {}", hint(key, &known)),
+                );
             }
         }
     }
@@ -244,7 +279,10 @@ mod tests {
         check(
             "[[transform]]\nname = 'a'\n[transform.rules]\nvolumme = 'drop'\n[sinc]\n",
             read,
-            &["a.toml:4: `transform[0].rules.volumme` is not known here; did you mean `volume`?", "a.toml:5: `sinc` is not known here; known here: `transform`"],
+            &[
+                "a.toml:4: `transform[0].rules.volumme` is not known here; did you mean `volume`?",
+                "a.toml:5: `sinc` is not known here; known here: `transform`",
+            ],
         );
     }
 

@@ -62,7 +62,14 @@ pub(crate) fn parse(text: &str, file: &str) -> Result<Table, ConfigError> {
     let lines = Lines::of(text);
     let document = DeTable::parse(text).map_err(|error| {
         let line = error.span().map_or(0, |span| lines.at(span.start));
-        ConfigError { file: file.into(), problems: vec![Problem { path: String::new(), line, text: format!("is not valid TOML: {}", error.message().replace('\n', ", ")) }] }
+        ConfigError {
+            file: file.into(),
+            problems: vec![Problem {
+                path: String::new(),
+                line,
+                text: format!("is not valid TOML: {}", error.message().replace('\n', ", ")),
+            }],
+        }
     })?;
     Ok(table(document.get_ref(), &lines))
 }
@@ -72,7 +79,11 @@ struct Lines(Vec<usize>);
 
 impl Lines {
     fn of(text: &str) -> Self {
-        Self(std::iter::once(0).chain(text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(idx, _)| idx + 1)).collect())
+        Self(
+            std::iter::once(0)
+                .chain(text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(idx, _)| idx + 1))
+                .collect(),
+        )
     }
 
     fn at(&self, offset: usize) -> usize {
@@ -97,7 +108,9 @@ fn node(value: &toml::Spanned<DeValue<'_>>, lines: &Lines) -> Node {
             // Too big for 64 bits: no setting has such a value, and the reader of the field says what it wants.
             Err(_) => Value::Text(number.to_string()),
         },
-        DeValue::Float(number) => number.as_str().parse().map_or_else(|_| Value::Text(number.to_string()), Value::Float),
+        DeValue::Float(number) => {
+            number.as_str().parse().map_or_else(|_| Value::Text(number.to_string()), Value::Float)
+        }
         DeValue::Boolean(flag) => Value::Flag(*flag),
         DeValue::Datetime(date) => Value::Date(date.to_string()),
         DeValue::Array(items) => Value::List(items.iter().map(|item| node(item, lines)).collect()),

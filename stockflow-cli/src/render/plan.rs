@@ -10,13 +10,24 @@ use super::table::{Align, Table};
 pub(crate) fn plan(mut out: impl Write, it: &Description) -> io::Result<()> {
     let mode = serde_json::to_value(it.mode).unwrap_or_default();
     let late = serde_json::to_value(it.late).unwrap_or_default();
-    writeln!(out, "pipeline {}: mode {}, late bars {}, history {}", it.pipeline, word(&mode), word(&late), it.history.as_deref().unwrap_or("none"))?;
+    writeln!(
+        out,
+        "pipeline {}: mode {}, late bars {}, history {}",
+        it.pipeline,
+        word(&mode),
+        word(&late),
+        it.history.as_deref().unwrap_or("none")
+    )?;
     writeln!(out, "\nsource {}", parameters(&it.source))?;
     for relation in &it.relations {
         write_relation(&mut out, relation)?;
     }
     for step in &it.steps {
-        let scope = step.scope.as_deref().map_or_else(String::new, |scope| format!(", a row depends on its {scope}").replace("its everything", "all rows").replace("its row", "its own row"));
+        let scope = step.scope.as_deref().map_or_else(String::new, |scope| {
+            format!(", a row depends on its {scope}")
+                .replace("its everything", "all rows")
+                .replace("its row", "its own row")
+        });
         writeln!(out, "\nstep {} reads {}{scope}", step.name, step.input)?;
         writeln!(out, "  {}", parameters(&step.transform))?;
         match &step.output {
@@ -25,10 +36,27 @@ pub(crate) fn plan(mut out: impl Write, it: &Description) -> io::Result<()> {
         }
     }
     writeln!(out)?;
-    let mut table = Table::new(&mut out, &[("sink", Align::Left), ("takes", Align::Left), ("guarantee", Align::Left), ("writes", Align::Left), ("fence", Align::Left), ("because", Align::Left)]);
+    let mut table = Table::new(
+        &mut out,
+        &[
+            ("sink", Align::Left),
+            ("takes", Align::Left),
+            ("guarantee", Align::Left),
+            ("writes", Align::Left),
+            ("fence", Align::Left),
+            ("because", Align::Left),
+        ],
+    );
     for sink in &it.sinks {
         let debug = |value: &dyn std::fmt::Debug| format!("{value:?}").to_lowercase();
-        table.row(vec![sink.name.clone(), sink.relation.clone(), sink.guarantee.to_string(), debug(&sink.write_mode), debug(&sink.fence), sink.reason.clone()])?;
+        table.row(vec![
+            sink.name.clone(),
+            sink.relation.clone(),
+            sink.guarantee.to_string(),
+            debug(&sink.write_mode),
+            debug(&sink.fence),
+            sink.reason.clone(),
+        ])?;
     }
     table.finish()?;
     for remark in &it.remarks {
@@ -51,7 +79,11 @@ fn write_relation(out: &mut impl Write, relation: &RelationDescription) -> io::R
 fn parameters(definition: &serde_json::Value) -> String {
     let Some(fields) = definition.as_object() else { return definition.to_string() };
     let name = fields.get("type").map_or_else(|| "?".into(), word);
-    let rest: Vec<String> = fields.iter().filter(|(key, value)| *key != "type" && !value.is_null()).map(|(key, value)| format!("{key} {}", word(value))).collect();
+    let rest: Vec<String> = fields
+        .iter()
+        .filter(|(key, value)| *key != "type" && !value.is_null())
+        .map(|(key, value)| format!("{key} {}", word(value)))
+        .collect();
     if rest.is_empty() { name } else { format!("{name} ({})", rest.join(", ")) }
 }
 

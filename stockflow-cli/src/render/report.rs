@@ -62,7 +62,13 @@ fn write_sinks(out: &mut impl Write, it: &RunReport) -> io::Result<()> {
     for sink in it.epochs.iter().flat_map(|epoch| &epoch.sinks) {
         let sum = sums.entry(sink.sink.clone()).or_insert_with(|| {
             order.push(sink.sink.clone());
-            Sum { relation: sink.relation.clone(), rows: 0, bytes: None, guarantee: sink.guarantee.to_string(), location: String::new() }
+            Sum {
+                relation: sink.relation.clone(),
+                rows: 0,
+                bytes: None,
+                guarantee: sink.guarantee.to_string(),
+                location: String::new(),
+            }
         });
         sum.rows += sink.rows;
         sum.bytes = match (sum.bytes, sink.bytes) {
@@ -72,16 +78,38 @@ fn write_sinks(out: &mut impl Write, it: &RunReport) -> io::Result<()> {
         sum.location.clone_from(&sink.location);
     }
     writeln!(out)?;
-    let mut table = Table::new(&mut *out, &[("sink", Align::Left), ("takes", Align::Left), ("rows", Align::Right), ("bytes", Align::Right), ("guarantee", Align::Left), ("where", Align::Left)]);
+    let mut table = Table::new(
+        &mut *out,
+        &[
+            ("sink", Align::Left),
+            ("takes", Align::Left),
+            ("rows", Align::Right),
+            ("bytes", Align::Right),
+            ("guarantee", Align::Left),
+            ("where", Align::Left),
+        ],
+    );
     for (name, sum) in order.iter().filter_map(|name| sums.get(name).map(|sum| (name, sum))) {
         let bytes = sum.bytes.map_or_else(String::new, |bytes| HumanBytes(bytes).to_string());
-        table.row(vec![name.clone(), sum.relation.clone(), HumanCount(sum.rows).to_string(), bytes, sum.guarantee.clone(), sum.location.clone()])?;
+        table.row(vec![
+            name.clone(),
+            sum.relation.clone(),
+            HumanCount(sum.rows).to_string(),
+            bytes,
+            sum.guarantee.clone(),
+            sum.location.clone(),
+        ])?;
     }
     table.finish().map(drop)
 }
 
 fn write_warnings(out: &mut impl Write, it: &RunReport) -> io::Result<()> {
-    let counts: Vec<_> = it.epochs.iter().flat_map(|epoch| &epoch.notes).filter(|note| note.level == NoteLevel::Info && note.rows > 0).collect();
+    let counts: Vec<_> = it
+        .epochs
+        .iter()
+        .flat_map(|epoch| &epoch.notes)
+        .filter(|note| note.level == NoteLevel::Info && note.rows > 0)
+        .collect();
     let mut by_kind: BTreeMap<(&str, &str), (i64, usize)> = BTreeMap::new();
     for note in counts {
         let sum = by_kind.entry((&note.step, &note.kind)).or_default();

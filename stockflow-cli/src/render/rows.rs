@@ -32,7 +32,9 @@ impl<W: Write + Send> RowWriter<W> {
             RowFormat::Csv => Self::csv(out, schema)?,
             // A NULL is written: every object has the same fields.
             RowFormat::Json => Self::Json(Box::new(json::WriterBuilder::new().with_explicit_nulls(true).build(out))),
-            RowFormat::Ndjson => Self::Ndjson(Box::new(json::WriterBuilder::new().with_explicit_nulls(true).build(out))),
+            RowFormat::Ndjson => {
+                Self::Ndjson(Box::new(json::WriterBuilder::new().with_explicit_nulls(true).build(out)))
+            }
             RowFormat::Parquet => {
                 let level = ZstdLevel::try_new(3)?;
                 let properties = WriterProperties::builder().set_compression(Compression::ZSTD(level)).build();
@@ -90,11 +92,18 @@ mod tests {
 
     #[track_caller]
     fn check(format: RowFormat, batches: usize, expected: &str) {
-        let schema = Arc::new(Schema::new(vec![Field::new("symbol", DataType::Utf8, false), Field::new("close", DataType::Float64, true)]));
+        let schema = Arc::new(Schema::new(vec![
+            Field::new("symbol", DataType::Utf8, false),
+            Field::new("close", DataType::Float64, true),
+        ]));
         let mut writer = RowWriter::new(format, Vec::new(), &schema).unwrap();
         for idx in 0..batches {
             let close = if idx == 0 { Some(1.5) } else { None };
-            let batch = RecordBatch::try_new(schema.clone(), vec![Arc::new(StringArray::from(vec!["A,B"])), Arc::new(Float64Array::from(vec![close]))]).unwrap();
+            let batch = RecordBatch::try_new(
+                schema.clone(),
+                vec![Arc::new(StringArray::from(vec!["A,B"])), Arc::new(Float64Array::from(vec![close]))],
+            )
+            .unwrap();
             writer.write(&batch).unwrap();
         }
         assert_eq!(String::from_utf8(writer.finish().unwrap()).unwrap(), expected);

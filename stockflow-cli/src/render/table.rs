@@ -32,13 +32,21 @@ impl<W: Write> Table<W> {
     pub(crate) fn new(out: W, columns: &[(&str, Align)]) -> Self {
         let header: Vec<String> = columns.iter().map(|(name, _)| (*name).to_owned()).collect();
         let widths = header.iter().map(|name| width(name)).collect();
-        Self { out, header, align: columns.iter().map(|(_, align)| *align).collect(), widths, held: Vec::new(), started: false }
+        Self {
+            out,
+            header,
+            align: columns.iter().map(|(_, align)| *align).collect(),
+            widths,
+            held: Vec::new(),
+            started: false,
+        }
     }
 
     /// A table with the columns of a schema, numbers to the right.
     pub(crate) fn of_schema(out: W, schema: &SchemaRef) -> Self {
         let align = |data_type: &DataType| if data_type.is_numeric() { Align::Right } else { Align::Left };
-        let columns: Vec<(&str, Align)> = schema.fields().iter().map(|field| (field.name().as_str(), align(field.data_type()))).collect();
+        let columns: Vec<(&str, Align)> =
+            schema.fields().iter().map(|field| (field.name().as_str(), align(field.data_type()))).collect();
         Self::new(out, &columns)
     }
 
@@ -59,7 +67,11 @@ impl<W: Write> Table<W> {
     /// Adds the rows of a batch.
     pub(crate) fn batch(&mut self, batch: &RecordBatch) -> Result<(), DataFusionError> {
         let options = FormatOptions::default().with_null("").with_display_error(true);
-        let columns = batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options)).collect::<Result<Vec<_>, _>>()?;
+        let columns = batch
+            .columns()
+            .iter()
+            .map(|column| ArrayFormatter::try_new(column, &options))
+            .collect::<Result<Vec<_>, _>>()?;
         for row in 0..batch.num_rows() {
             let cells = columns.iter().map(|column| column.value(row).to_string()).collect();
             self.row(cells)?;
@@ -109,7 +121,11 @@ fn width(text: &str) -> usize {
 
 /// Control characters would break the columns, or drive the terminal.
 fn one_line(text: &str) -> String {
-    if text.chars().any(char::is_control) { text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect() } else { text.to_owned() }
+    if text.chars().any(char::is_control) {
+        text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    } else {
+        text.to_owned()
+    }
 }
 
 #[cfg(test)]

@@ -58,7 +58,11 @@ fn walk(folder: &std::path::Path) -> Vec<String> {
     let mut texts = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        if path.is_dir() { texts.extend(walk(&path)) } else { texts.push(String::from_utf8_lossy(&std::fs::read(&path).unwrap()).into_owned()) }
+        if path.is_dir() {
+            texts.extend(walk(&path))
+        } else {
+            texts.push(String::from_utf8_lossy(&std::fs::read(&path).unwrap()).into_owned())
+        }
     }
     texts
 }
@@ -80,7 +84,12 @@ fn a_truncated_gzip_is_left_out_as_a_whole_and_tried_again() {
 
 /// Gzip by the program: what users have.
 fn flate2(text: &str) -> Vec<u8> {
-    let mut child = std::process::Command::new("gzip").arg("-c").stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut child = std::process::Command::new("gzip")
+        .arg("-c")
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
     child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
     child.wait_with_output().unwrap().stdout
 }
@@ -123,7 +132,13 @@ fn a_symbol_with_one_bar_has_nulls() {
 #[test]
 fn odd_prices_are_counted_by_symbol_and_rule() {
     let mut text = bars(20);
-    for (day, prices) in [("2020-03-02", "0,0,0,0,100,0"), ("2020-03-03", "NaN,1,1,1,100,1"), ("2020-03-04", "-5,-4,-6,-5,100,-5"), ("2020-03-05", "5,4,6,5,100,5"), ("2020-03-06", "1e308,1e308,1e308,1e308,100,1e308")] {
+    for (day, prices) in [
+        ("2020-03-02", "0,0,0,0,100,0"),
+        ("2020-03-03", "NaN,1,1,1,100,1"),
+        ("2020-03-04", "-5,-4,-6,-5,100,-5"),
+        ("2020-03-05", "5,4,6,5,100,5"),
+        ("2020-03-06", "1e308,1e308,1e308,1e308,100,1e308"),
+    ] {
         text.push_str(&format!("{day},{prices}\n"));
     }
     let (place, said) = run(&[("ODD.csv", &text)]);

@@ -14,7 +14,13 @@ struct Unprivileged {
 impl Unprivileged {
     fn get(test: &str) -> Option<Self> {
         let get = |name: &str| std::env::var(name).ok();
-        let found = (|| Some(Self { as_user: get("STOCKFLOW_AS_USER")?, binary: get("STOCKFLOW_TEST_BIN")?, disk: get("STOCKFLOW_TINY_DISK")?.into() }))();
+        let found = (|| {
+            Some(Self {
+                as_user: get("STOCKFLOW_AS_USER")?,
+                binary: get("STOCKFLOW_TEST_BIN")?,
+                disk: get("STOCKFLOW_TINY_DISK")?.into(),
+            })
+        })();
         if found.is_none() {
             leave_out(test, "needs `scripts/with-tiny-disk`");
         }
@@ -22,7 +28,15 @@ impl Unprivileged {
     }
 
     fn run(&self, args: &[&str]) -> Said {
-        Said::from(Command::new(&self.as_user).arg(&self.binary).args(args).current_dir(&self.disk).env_remove("STOCKFLOW_DATA_DIR").output().unwrap())
+        Said::from(
+            Command::new(&self.as_user)
+                .arg(&self.binary)
+                .args(args)
+                .current_dir(&self.disk)
+                .env_remove("STOCKFLOW_DATA_DIR")
+                .output()
+                .unwrap(),
+        )
     }
 }
 
@@ -47,7 +61,8 @@ fn a_read_only_folder_is_told_and_nothing_is_left() {
     let _ = Command::new("chmod").arg("0555").arg(&folder).status();
     let lake = folder.join("lake");
     // The proof that the folder refuses: a plain write by the same user.
-    let plain = Command::new(&user.as_user).args(["touch", &folder.join("probe").display().to_string()]).output().unwrap();
+    let plain =
+        Command::new(&user.as_user).args(["touch", &folder.join("probe").display().to_string()]).output().unwrap();
     assert!(!plain.status.success());
     let said = user.run(&["run", "--input", &input(&user.disk), "--data-dir", &lake.display().to_string()]);
     said.code(1).says("ermission denied").says("stockflow doctor");
@@ -65,9 +80,17 @@ fn a_full_disk_is_told_and_no_half_epoch_is_visible() {
     let fill = user.disk.join("fill");
     let fill_up = |leave: u64| {
         // As much as fits, then a little is given back.
-        let _ = Command::new(&user.as_user).args(["dd", "if=/dev/zero", "bs=4096", &format!("of={}", fill.display())]).output();
+        let _ = Command::new(&user.as_user)
+            .args(["dd", "if=/dev/zero", "bs=4096", &format!("of={}", fill.display())])
+            .output();
         let size = fill.metadata().unwrap().len();
-        assert!(Command::new(&user.as_user).args(["truncate", "-s", &size.saturating_sub(leave).to_string(), &fill.display().to_string()]).status().unwrap().success());
+        assert!(
+            Command::new(&user.as_user)
+                .args(["truncate", "-s", &size.saturating_sub(leave).to_string(), &fill.display().to_string()])
+                .status()
+                .unwrap()
+                .success()
+        );
     };
     let input = input(&user.disk);
     for leave in [0, 16 * 1024, 256 * 1024] {
@@ -80,6 +103,8 @@ fn a_full_disk_is_told_and_no_half_epoch_is_visible() {
         assert!(visible.code == Some(2) || visible.stdout == "n\n0\n", "half an epoch is visible: {visible:?}");
     }
     user.run(&["run", "--input", &input, "--data-dir", &lake_text]).ok();
-    user.run(&["sql", "SELECT count(*) AS n FROM bars", "--format", "csv", "--data-dir", &lake_text]).ok().prints("n\n12154\n");
+    user.run(&["sql", "SELECT count(*) AS n FROM bars", "--format", "csv", "--data-dir", &lake_text])
+        .ok()
+        .prints("n\n12154\n");
     std::fs::remove_dir_all(&lake).unwrap();
 }

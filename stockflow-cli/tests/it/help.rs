@@ -4,7 +4,20 @@ use std::process::Stdio;
 
 use crate::place::{Place, Said};
 
-const COMMANDS: [&str; 12] = ["run", "validate", "explain", "status", "checkpoint", "lake", "sql", "indicators", "chart", "init", "doctor", "completions"];
+const COMMANDS: [&str; 12] = [
+    "run",
+    "validate",
+    "explain",
+    "status",
+    "checkpoint",
+    "lake",
+    "sql",
+    "indicators",
+    "chart",
+    "init",
+    "doctor",
+    "completions",
+];
 
 #[test]
 fn help_names_every_command_the_exit_codes_and_examples() {
@@ -60,7 +73,11 @@ fn the_catalogue_is_listed_described_and_given_as_json() {
 #[test]
 fn a_closed_pipe_ends_quietly() {
     let place = Place::empty();
-    for args in [vec!["indicators", "--json"], vec!["completions", "bash"], vec!["sql", "SELECT * FROM generate_series(1, 1000000)", "--format", "csv"]] {
+    for args in [
+        vec!["indicators", "--json"],
+        vec!["completions", "bash"],
+        vec!["sql", "SELECT * FROM generate_series(1, 1000000)", "--format", "csv"],
+    ] {
         let mut child = place.command(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         drop(child.stdout.take());
         let said = Said::from(child.wait_with_output().unwrap()).ok();

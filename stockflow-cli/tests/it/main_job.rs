@@ -30,12 +30,17 @@ fn indicators(place: &Place, symbol: &str) -> Vec<serde_json::Map<String, serde_
 
 /// Equal but for 1e-9 relative.
 #[track_caller]
-pub(crate) fn assert_same(got: &[serde_json::Map<String, serde_json::Value>], wanted: &[serde_json::Map<String, serde_json::Value>]) {
+pub(crate) fn assert_same(
+    got: &[serde_json::Map<String, serde_json::Value>],
+    wanted: &[serde_json::Map<String, serde_json::Value>],
+) {
     assert_eq!(got.len(), wanted.len());
     for (got, wanted) in got.iter().zip(wanted) {
         for (column, wanted) in wanted {
             match (got[column].as_f64(), wanted.as_f64()) {
-                (Some(a), Some(b)) => assert!((a - b).abs() <= 1e-9 * b.abs().max(1e-12), "{column}: {a} is not {b} in {got:?}"),
+                (Some(a), Some(b)) => {
+                    assert!((a - b).abs() <= 1e-9 * b.abs().max(1e-12), "{column}: {a} is not {b} in {got:?}")
+                }
                 _ => assert_eq!(&got[column], wanted, "{column} in {got:?}"),
             }
         }
@@ -57,7 +62,17 @@ fn rows_of(epoch: &serde_json::Value, sink: &str) -> u64 {
 fn runs_reports_draws_and_finds_nothing_new_the_second_time() {
     let place = Place::with_bars();
     let said = place.run(["run"]).ok();
-    for wanted in ["total", "raw", "AAPL", "rsi_14", "sma_200", "stockflow-data/bars", "stockflow-data/indicators", "stockflow-data/quality", "exactly-once"] {
+    for wanted in [
+        "total",
+        "raw",
+        "AAPL",
+        "rsi_14",
+        "sma_200",
+        "stockflow-data/bars",
+        "stockflow-data/indicators",
+        "stockflow-data/quality",
+        "exactly-once",
+    ] {
         assert!(said.stdout.contains(wanted), "`{wanted}` is not in:\n{}", said.stdout);
     }
     for file in ["charts/AAPL.svg", "charts/AAPL.png"] {
@@ -97,15 +112,22 @@ fn ten_later_bars_are_processed_alone_and_equal_a_full_run() {
 fn a_corrected_bar_recomputes_its_symbol_alone_and_the_old_row_is_kept() {
     let place = Place::with_bars();
     place.run(["run"]).ok();
-    let others = |place: &Place| place.query("SELECT symbol, ts, revision FROM indicators WHERE symbol <> 'IBM' ORDER BY symbol, ts");
+    let others = |place: &Place| {
+        place.query("SELECT symbol, ts, revision FROM indicators WHERE symbol <> 'IBM' ORDER BY symbol, ts")
+    };
     let (before, others_before) = (indicators(&place, "IBM"), others(&place));
-    let old = place.query("SELECT close FROM bars WHERE symbol = 'IBM' AND date = '2012-06-01'")[0]["close"].as_f64().unwrap();
+    let old = place.query("SELECT close FROM bars WHERE symbol = 'IBM' AND date = '2012-06-01'")[0]["close"]
+        .as_f64()
+        .unwrap();
 
     let text = place.read("examples/data/IBM.csv");
     let line = text.lines().find(|line| line.starts_with("2012-06-01,")).unwrap();
     let mut fields: Vec<String> = line.split(',').map(str::to_owned).collect();
     fields[4] = format!("{}", fields[4].parse::<f64>().unwrap() * 0.999);
-    place.write("examples/data/IBM_correction.csv", &format!("{}\n{}\n", text.lines().next().unwrap(), fields.join(",")));
+    place.write(
+        "examples/data/IBM_correction.csv",
+        &format!("{}\n{}\n", text.lines().next().unwrap(), fields.join(",")),
+    );
 
     let epoch = one_epoch(&place.run(["run", "--json"]).ok());
     assert_eq!(epoch["changed"], 1, "{epoch:#}");
@@ -123,7 +145,8 @@ fn a_corrected_bar_recomputes_its_symbol_alone_and_the_old_row_is_kept() {
     assert!(after[first]["ts"].as_str().unwrap().starts_with("2012-06-01"), "{:?}", after[first]["ts"]);
 
     let fresh = Place::with_bars();
-    std::fs::copy(place.path("examples/data/IBM_correction.csv"), fresh.path("examples/data/IBM_correction.csv")).unwrap();
+    std::fs::copy(place.path("examples/data/IBM_correction.csv"), fresh.path("examples/data/IBM_correction.csv"))
+        .unwrap();
     // Within one epoch the later row wins, and the other one is a dead letter.
     fresh.run(["run"]).code(3).prints("conflict");
     assert_same(&after, &indicators(&fresh, "IBM"));
@@ -134,13 +157,41 @@ fn the_json_report_has_its_fields() {
     let place = Place::with_few_bars();
     let report = place.run(["run", "--json"]).ok().json();
     let keys: BTreeSet<&str> = report.as_object().unwrap().keys().map(String::as_str).collect();
-    for key in ["pipeline", "generation", "epochs", "up_to_date", "interrupted", "seconds", "complete", "dead_letters", "failed_symbols", "left_out", "basis", "places", "charts", "exit_code"] {
+    for key in [
+        "pipeline",
+        "generation",
+        "epochs",
+        "up_to_date",
+        "interrupted",
+        "seconds",
+        "complete",
+        "dead_letters",
+        "failed_symbols",
+        "left_out",
+        "basis",
+        "places",
+        "charts",
+        "exit_code",
+    ] {
         assert!(keys.contains(key), "{key} in {keys:?}");
     }
     assert_eq!(report["exit_code"], 0);
     assert_eq!(report["basis"], "total");
     let epoch = &report["epochs"][0];
-    for key in ["epoch", "kind", "resumed", "now", "read", "changed", "sinks", "dead_letters", "first_dead_letters", "left_out", "notes", "steps"] {
+    for key in [
+        "epoch",
+        "kind",
+        "resumed",
+        "now",
+        "read",
+        "changed",
+        "sinks",
+        "dead_letters",
+        "first_dead_letters",
+        "left_out",
+        "notes",
+        "steps",
+    ] {
         assert!(!epoch[key].is_null(), "{key} in {epoch:#}");
     }
 }
@@ -152,7 +203,10 @@ fn another_data_folder_and_input_can_be_named() {
     place.run(["run"]).code(2).says("examples/data").says("--input");
     place.run(["run", "--input", "prices/*.csv", "--data-dir", "lake"]).ok();
     assert!(place.path("lake/bars/_delta_log").is_dir() && !place.path("stockflow-data").exists());
-    place.run(["sql", "SELECT count(*) AS n FROM bars", "--data-dir", "lake", "--format", "csv"]).ok().prints("n\n240\n");
+    place
+        .run(["sql", "SELECT count(*) AS n FROM bars", "--data-dir", "lake", "--format", "csv"])
+        .ok()
+        .prints("n\n240\n");
 }
 
 #[test]
@@ -161,7 +215,10 @@ fn a_backfill_computes_its_bars_again_and_leaves_the_checkpoint() {
     place.run(["run"]).ok();
     let checkpoint = place.run(["checkpoint", "show"]).ok().stdout;
     let before = indicators(&place, "FB");
-    let said = place.run(["run", "--from", "2012-06-01", "--to", "2012-06-30", "--symbols", "FB", "--json"]).ok().says("fences");
+    let said = place
+        .run(["run", "--from", "2012-06-01", "--to", "2012-06-30", "--symbols", "FB", "--json"])
+        .ok()
+        .says("fences");
     let epoch = one_epoch(&said);
     assert_eq!(epoch["kind"], "backfill", "{epoch:#}");
     assert_same(&indicators(&place, "FB"), &before);
@@ -175,7 +232,11 @@ fn progress_comes_as_plain_lines_and_as_json() {
     place.run(["run"]).ok().says("epoch 1");
     let place = Place::with_few_bars();
     let said = place.run(["run", "--log-format", "json"]).ok();
-    let lines: Vec<serde_json::Value> = said.stderr.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| unreachable!("{error}: {line}"))).collect();
+    let lines: Vec<serde_json::Value> = said
+        .stderr
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| unreachable!("{error}: {line}")))
+        .collect();
     assert!(lines.iter().any(|line| line["message"] == "epoch begins" && line["epoch"] == 1), "{lines:?}");
     let place = Place::with_few_bars();
     assert_eq!(place.run(["run", "--quiet"]).ok().stderr, "");

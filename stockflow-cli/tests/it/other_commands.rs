@@ -25,7 +25,10 @@ fn status_tells_the_last_epoch_and_what_comes_next() {
     let status = place.run(["status", "--json"]).ok().json();
     assert_eq!(status["epoch"], 1);
     assert!(status["lag_seconds"].as_i64().unwrap() < 600, "{status:#}");
-    place.write("examples/data/FB_later.csv", "Date,Open,High,Low,Close,Volume,Adj Close\n2013-03-04,27.8,28.1,27.4,27.7,32400700,27.7\n");
+    place.write(
+        "examples/data/FB_later.csv",
+        "Date,Open,High,Low,Close,Volume,Adj Close\n2013-03-04,27.8,28.1,27.4,27.7,32400700,27.7\n",
+    );
     place.run(["status"]).ok().prints("1 partitions").prints("FB_later.csv");
 }
 
@@ -48,10 +51,15 @@ fn maintenance_says_what_it_would_do_before_it_does_it() {
     let place = Place::with_few_bars();
     place.run(["run"]).ok();
     for day in 4..8 {
-        place.write(&format!("examples/data/FB_{day}.csv"), &format!("Date,Open,High,Low,Close,Volume,Adj Close\n2013-03-0{day},27.8,28.1,27.4,27.7,32400700,27.7\n"));
+        place.write(
+            &format!("examples/data/FB_{day}.csv"),
+            &format!("Date,Open,High,Low,Close,Volume,Adj Close\n2013-03-0{day},27.8,28.1,27.4,27.7,32400700,27.7\n"),
+        );
         place.run(["run"]).ok();
     }
-    let files = |place: &Place| walk(&place.path("stockflow-data/bars")).into_iter().filter(|name| name.ends_with(".parquet")).count();
+    let files = |place: &Place| {
+        walk(&place.path("stockflow-data/bars")).into_iter().filter(|name| name.ends_with(".parquet")).count()
+    };
     let before = files(&place);
     let count = place.number("SELECT count(*) FROM bars");
     place.run(["lake", "maintain"]).ok().prints("bars").prints("would");
@@ -60,7 +68,10 @@ fn maintenance_says_what_it_would_do_before_it_does_it() {
     assert!(files(&place) < before, "{} is not below {before}", files(&place));
     assert_eq!(place.number("SELECT count(*) FROM bars"), count);
     place.run(["run"]).ok().prints("nothing new");
-    place.write("examples/data/FB_8.csv", "Date,Open,High,Low,Close,Volume,Adj Close\n2013-03-08,27.8,28.1,27.4,27.7,32400700,27.7\n");
+    place.write(
+        "examples/data/FB_8.csv",
+        "Date,Open,High,Low,Close,Volume,Adj Close\n2013-03-08,27.8,28.1,27.4,27.7,32400700,27.7\n",
+    );
     place.run(["run"]).ok();
     assert_eq!(place.number("SELECT count(*) FROM bars"), count + 1.0);
 }
@@ -106,7 +117,10 @@ fn the_example_pipelines_run() {
     let place = Place::with_bars();
     let example = |name: &str| repository().join("examples/pipelines").join(name).display().to_string();
     place.run(["run", &example("screener.toml")]).ok();
-    place.run(["sql", "SELECT symbol FROM s ORDER BY symbol", "-f", "s=stockflow-data/signals.csv", "--format", "csv"]).ok().prints("GOOG\nIBM\n");
+    place
+        .run(["sql", "SELECT symbol FROM s ORDER BY symbol", "-f", "s=stockflow-data/signals.csv", "--format", "csv"])
+        .ok()
+        .prints("GOOG\nIBM\n");
     place.run(["run", &example("screener.toml")]).ok().prints("nothing new");
     place.run(["run", &example("weekly.toml")]).ok();
     assert!(place.number("SELECT count(*) FROM weekly") > 2000.0);
@@ -115,5 +129,15 @@ fn the_example_pipelines_run() {
     place.run(["run", &example("ndjson_to_parquet.toml")]).ok();
     place.write("incoming/b.ndjson", "{\"ticker\":\"EURUSD\",\"date\":\"2024-01-03\",\"open\":1.1,\"high\":1.2,\"low\":1.0,\"last_price\":1.16,\"volume\":0}\n");
     place.run(["run", &example("ndjson_to_parquet.toml")]).ok();
-    place.run(["sql", "SELECT symbol, count(*) AS n FROM t GROUP BY symbol", "-f", "t=stockflow-data/parquet_bars", "--format", "csv"]).ok().prints("EURUSD,2");
+    place
+        .run([
+            "sql",
+            "SELECT symbol, count(*) AS n FROM t GROUP BY symbol",
+            "-f",
+            "t=stockflow-data/parquet_bars",
+            "--format",
+            "csv",
+        ])
+        .ok()
+        .prints("EURUSD,2");
 }

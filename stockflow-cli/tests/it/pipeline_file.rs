@@ -15,7 +15,10 @@ fn a_typo_is_told_with_path_line_and_the_nearest_name() {
     let line = text.lines().position(|line| line.starts_with("mode = ")).unwrap() + 1;
     place.write("p.toml", &text.replace("mode = ", "mdoe = "));
     for command in ["validate", "run", "explain", "status", "doctor"] {
-        place.run([command, "p.toml"]).code(2).says(&format!("p.toml:{line}: `mdoe` is not known here; did you mean `mode`?"));
+        place
+            .run([command, "p.toml"])
+            .code(2)
+            .says(&format!("p.toml:{line}: `mdoe` is not known here; did you mean `mode`?"));
     }
     assert!(!place.path("stockflow-data").exists(), "nothing ran");
 }
@@ -25,7 +28,14 @@ fn every_problem_is_told_at_once() {
     let place = Place::empty();
     place.write("p.toml", "name = 'x'\nmode = 'fulll'\nmax_dead_letters = -1\n[source]\ntype = 'flie'\npath = '${NOWHERE}'\n[[transform]]\nname = 'a'\ntype = 'sql'\n");
     let said = place.run(["validate", "p.toml"]).code(2);
-    for wanted in ["p.toml:2: `mode` cannot be `fulll`; did you mean `full`?", "p.toml:3: `max_dead_letters` must be", "p.toml:5: `source.type` cannot be `flie`; did you mean `file`?", "p.toml:6: `source.path` needs the environment variable `NOWHERE`", "`transform[0].query` is missing", "`sink` is missing"] {
+    for wanted in [
+        "p.toml:2: `mode` cannot be `fulll`; did you mean `full`?",
+        "p.toml:3: `max_dead_letters` must be",
+        "p.toml:5: `source.type` cannot be `flie`; did you mean `file`?",
+        "p.toml:6: `source.path` needs the environment variable `NOWHERE`",
+        "`transform[0].query` is missing",
+        "`sink` is missing",
+    ] {
         assert!(said.stderr.contains(wanted), "`{wanted}` is not in:\n{}", said.stderr);
     }
 }
@@ -48,7 +58,11 @@ fn secrets_are_named_and_never_printed() {
     place.write("key.txt", "hunter2\n");
     let mut command = place.command(["validate", "p.toml"]);
     let said = crate::place::Said::from(command.env("MY_KEY", "hunter1").output().unwrap()).ok();
-    assert!(said.stdout.contains("environment variable `MY_KEY`") && said.stdout.contains("file `key.txt`"), "{}", said.stdout);
+    assert!(
+        said.stdout.contains("environment variable `MY_KEY`") && said.stdout.contains("file `key.txt`"),
+        "{}",
+        said.stdout
+    );
     assert!(!said.stdout.contains("hunter") && !said.stderr.contains("hunter"));
     place.write("p.toml", &format!("{text}\n[object_store]\nsecret_access_key = 'hunter2'\n"));
     let said = place.run(["validate", "p.toml"]).code(2).says("env:NAME");

@@ -141,7 +141,8 @@ impl Said {
     /// Standard output as JSON.
     #[track_caller]
     pub(crate) fn json(&self) -> serde_json::Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|error| unreachable!("{error} in:\n{}\nstderr:\n{}", self.stdout, self.stderr))
+        serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|error| unreachable!("{error} in:\n{}\nstderr:\n{}", self.stdout, self.stderr))
     }
 }
 

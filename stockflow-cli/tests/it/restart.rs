@@ -24,7 +24,11 @@ fn copy(from: &Path, to: &Path) {
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         let to = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() { copy(&entry.path(), &to) } else { std::fs::copy(entry.path(), to).map(drop).unwrap() }
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to)
+        } else {
+            std::fs::copy(entry.path(), to).map(drop).unwrap()
+        }
     }
 }
 
@@ -115,7 +119,10 @@ fn a_restored_checkpoint_folder_is_noticed_and_rebuilt() {
     let place = Place::with_few_bars();
     place.run(["run"]).ok();
     copy(&place.path("stockflow-data/checkpoints"), &place.path("copy"));
-    place.write("examples/data/FB_later.csv", "Date,Open,High,Low,Close,Volume,Adj Close\n2013-03-04,27.8,28.1,27.4,27.7,32400700,27.7\n");
+    place.write(
+        "examples/data/FB_later.csv",
+        "Date,Open,High,Low,Close,Volume,Adj Close\n2013-03-04,27.8,28.1,27.4,27.7,32400700,27.7\n",
+    );
     place.run(["run"]).ok();
     let before = contents(&place);
     std::fs::remove_dir_all(place.path("stockflow-data/checkpoints")).unwrap();
@@ -131,7 +138,10 @@ fn a_changed_definition_is_refused_with_the_difference() {
     place.run(["init", "p.toml"]).ok();
     place.run(["run", "p.toml"]).ok();
     let text = place.read("p.toml");
-    for (change, named) in [(text.replace("\"rsi(14)\"", "\"rsi(10)\""), "rsi(10)"), (text.replace("\"rsi(14)\"", "\"rsi(14)\", \"cci(14)\""), "cci(14)")] {
+    for (change, named) in [
+        (text.replace("\"rsi(14)\"", "\"rsi(10)\""), "rsi(10)"),
+        (text.replace("\"rsi(14)\"", "\"rsi(14)\", \"cci(14)\""), "cci(14)"),
+    ] {
         assert_ne!(change, text);
         place.write("p.toml", &change);
         place.run(["run", "p.toml"]).code(2).says(named).says("--rebuild");

@@ -21,11 +21,14 @@ const MISSING: [(&str, &str); 11] = [
 ];
 
 /// Short histories: rows in the data.
-const SHORT: [(&str, f64); 6] = [("APTV", 44.0), ("DWDP", 109.0), ("BHF", 143.0), ("BHGE", 152.0), ("DXC", 215.0), ("HLT", 276.0)];
+const SHORT: [(&str, f64); 6] =
+    [("APTV", 44.0), ("DWDP", 109.0), ("BHF", 143.0), ("BHGE", 152.0), ("DXC", 215.0), ("HLT", 276.0)];
 
 #[test]
 fn five_years_of_505_symbols() {
-    let Some(shared) = std::env::var_os("STOCKFLOW_SHARED").map(PathBuf::from).filter(|shared| shared.join("data/prices").is_dir()) else {
+    let Some(shared) =
+        std::env::var_os("STOCKFLOW_SHARED").map(PathBuf::from).filter(|shared| shared.join("data/prices").is_dir())
+    else {
         leave_out("five years of 505 symbols", "needs STOCKFLOW_SHARED, a folder with data/prices");
         return;
     };
@@ -41,21 +44,45 @@ fn five_years_of_505_symbols() {
     assert_eq!(place.number("SELECT count(*) FROM quality"), 505.0);
     assert_eq!(place.number("SELECT count(*) FROM indicators"), 619_017.0);
 
-    let said = place.run(["sql", "SELECT symbol, position, reason FROM d", "-f", "d=stockflow-data/dead_letters", "--format", "ndjson"]).ok();
+    let said = place
+        .run([
+            "sql",
+            "SELECT symbol, position, reason FROM d",
+            "-f",
+            "d=stockflow-data/dead_letters",
+            "--format",
+            "ndjson",
+        ])
+        .ok();
     let letters: Vec<serde_json::Value> = said.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let missing = letters.iter().filter(|letter| letter["reason"].as_str().unwrap().starts_with("missing"));
-    let missing: BTreeSet<(String, String)> = missing.map(|letter| (letter["symbol"].as_str().unwrap().to_owned(), letter["position"].as_str().unwrap().split('|').nth(2).unwrap()[..10].to_owned())).collect();
+    let missing: BTreeSet<(String, String)> = missing
+        .map(|letter| {
+            (
+                letter["symbol"].as_str().unwrap().to_owned(),
+                letter["position"].as_str().unwrap().split('|').nth(2).unwrap()[..10].to_owned(),
+            )
+        })
+        .collect();
     assert_eq!(missing, MISSING.map(|(symbol, date)| (symbol.to_owned(), date.to_owned())).into());
     assert_eq!(letters.len() - missing.len(), 12, "rows whose prices contradict each other");
 
     for (symbol, rows) in SHORT {
         let refused = letters.iter().filter(|letter| letter["symbol"] == symbol).count() as f64;
-        assert_eq!(place.number(&format!("SELECT rows FROM quality WHERE symbol = '{symbol}'")), rows - refused, "{symbol}");
+        assert_eq!(
+            place.number(&format!("SELECT rows FROM quality WHERE symbol = '{symbol}'")),
+            rows - refused,
+            "{symbol}"
+        );
     }
     for symbol in ["BRK.B", "BF.B"] {
         assert_eq!(place.number(&format!("SELECT count(*) FROM bars WHERE symbol = '{symbol}'")), 1259.0, "{symbol}");
     }
-    assert_eq!(place.number("SELECT count(sma_200) FROM indicators WHERE symbol = 'APTV'"), 0.0, "44 bars are shorter than the lookback");
+    assert_eq!(
+        place.number("SELECT count(sma_200) FROM indicators WHERE symbol = 'APTV'"),
+        0.0,
+        "44 bars are shorter than the lookback"
+    );
 }
 
 const PIPELINE: &str = r#"

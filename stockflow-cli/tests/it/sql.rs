@@ -7,7 +7,10 @@ fn the_lake_and_all_functions_are_there() {
     let place = Place::with_few_bars();
     place.run(["sql", "SELECT * FROM bars"]).code(2).says("stockflow run");
     place.run(["run"]).ok();
-    place.run(["sql", "SELECT symbol, count(*) AS n FROM bars GROUP BY symbol ORDER BY symbol"]).ok().prints("symbol    n\n------  ---\nFB      120\nGOOG    120\n");
+    place
+        .run(["sql", "SELECT symbol, count(*) AS n FROM bars GROUP BY symbol ORDER BY symbol"])
+        .ok()
+        .prints("symbol    n\n------  ---\nFB      120\nGOOG    120\n");
     let rows = place.query("SELECT symbol, ts, ta_sma(close, 3) OVER (PARTITION BY symbol ORDER BY ts) AS a FROM bars ORDER BY symbol, ts LIMIT 4");
     assert!(rows[1]["a"].is_null() && rows[2]["a"].is_f64(), "{rows:?}");
     place.run(["sql", "SELECT * FROM brs"]).code(2).says("`bars`");
@@ -20,7 +23,19 @@ fn files_are_tables() {
     let place = Place::empty();
     place.write("a.csv", "symbol,close\nA,1.5\nB,2.5\n");
     place.write("b.ndjson", "{\"symbol\":\"A\",\"n\":1}\n{\"symbol\":\"C\",\"n\":3}\n");
-    place.run(["sql", "SELECT symbol, close, n FROM a JOIN b USING (symbol)", "-f", "a=a.csv", "-f", "b=b.ndjson", "--format", "csv"]).ok().prints("symbol,close,n\nA,1.5,1\n");
+    place
+        .run([
+            "sql",
+            "SELECT symbol, close, n FROM a JOIN b USING (symbol)",
+            "-f",
+            "a=a.csv",
+            "-f",
+            "b=b.ndjson",
+            "--format",
+            "csv",
+        ])
+        .ok()
+        .prints("symbol,close,n\nA,1.5,1\n");
     place.run(["sql", "SELECT 1 FROM a", "-f", "a=none.csv"]).code(2).says("none.csv");
     place.run(["sql", "SELECT 1 FROM a", "-f", "a=a.xlsx"]).code(2);
 }
@@ -31,10 +46,16 @@ fn rows_come_in_every_format_and_into_files() {
     let query = "SELECT * FROM (VALUES (1, 'a'), (2, NULL)) AS t(n, s)";
     place.run(["sql", query, "--format", "csv"]).ok().prints("n,s\n1,a\n2,\n");
     place.run(["sql", query, "--format", "ndjson"]).ok().prints("{\"n\":1,\"s\":\"a\"}\n{\"n\":2,\"s\":null}\n");
-    assert_eq!(place.run(["sql", query, "--json"]).ok().json(), serde_json::json!([{"n": 1, "s": "a"}, {"n": 2, "s": null}]));
+    assert_eq!(
+        place.run(["sql", query, "--json"]).ok().json(),
+        serde_json::json!([{"n": 1, "s": "a"}, {"n": 2, "s": null}])
+    );
     for file in ["out.parquet", "out.csv", "out.ndjson"] {
         place.run(["sql", query, "-o", file]).ok();
-        place.run(["sql", "SELECT sum(n) AS n FROM t", "-f", &format!("t={file}"), "--format", "csv"]).ok().prints("n\n3\n");
+        place
+            .run(["sql", "SELECT sum(n) AS n FROM t", "-f", &format!("t={file}"), "--format", "csv"])
+            .ok()
+            .prints("n\n3\n");
     }
     place.run(["sql", query, "-o", "no/such/folder/x.csv"]).code(1).says("cannot be written");
     place.run(["sql", "SELECT 1/0 AS x", "-o", "half.csv"]).code(1);
@@ -46,6 +67,7 @@ fn a_query_can_come_from_standard_input() {
     let place = Place::empty();
     place.write("q.sql", "SELECT 42 AS answer");
     let mut command = place.command(["sql", "-", "--format", "csv"]);
-    let said = crate::place::Said::from(command.stdin(std::fs::File::open(place.path("q.sql")).unwrap()).output().unwrap());
+    let said =
+        crate::place::Said::from(command.stdin(std::fs::File::open(place.path("q.sql")).unwrap()).output().unwrap());
     said.ok().prints("answer\n42\n");
 }

@@ -113,7 +113,8 @@ impl IndicatorSpec {
     /// [`IndicatorError::Parameter`] if the function has no such input, [`IndicatorError::Call`] if one is missing.
     pub fn with_inputs(call: IndicatorCall, named: &[(&str, &str)]) -> Result<Self, IndicatorError> {
         let definition = call.definition;
-        let mut columns: Vec<_> = definition.inputs.iter().map(|it| it.column.map(|c| c.as_str().to_string())).collect();
+        let mut columns: Vec<_> =
+            definition.inputs.iter().map(|it| it.column.map(|c| c.as_str().to_string())).collect();
         for (name, column) in named {
             let index = input_index(definition, name)
                 .ok_or_else(|| IndicatorError::parameter(&definition.name, name, unknown_argument(definition, name)))?;
@@ -197,7 +198,9 @@ impl FromStr for IndicatorSpec {
         let text = text.trim();
         let (head, name) = match text.rsplit_once(" as ") {
             Some((head, name)) if is_identifier(name.trim()) => (head.trim(), Some(name.trim())),
-            Some((_, name)) => return Err(IndicatorError::syntax(text, format!("`{}` is no column name", name.trim()))),
+            Some((_, name)) => {
+                return Err(IndicatorError::syntax(text, format!("`{}` is no column name", name.trim())));
+            }
             None => (text, None),
         };
         let (function, inner) = match head.split_once('(') {
@@ -269,11 +272,7 @@ pub fn check_columns(specs: &[IndicatorSpec]) -> Result<(), IndicatorError> {
     for spec in specs {
         for column in spec.columns() {
             if let Some(first) = seen.insert(column.clone(), spec) {
-                return Err(IndicatorError::SameColumn {
-                    first: first.to_string(),
-                    second: spec.to_string(),
-                    column,
-                });
+                return Err(IndicatorError::SameColumn { first: first.to_string(), second: spec.to_string(), column });
             }
         }
     }
@@ -282,11 +281,7 @@ pub fn check_columns(specs: &[IndicatorSpec]) -> Result<(), IndicatorError> {
 
 type Arguments<'a> = (Vec<Value>, Vec<(&'a str, &'a str)>);
 
-fn parse_arguments<'a>(
-    definition: &Definition,
-    text: &str,
-    inner: &'a str,
-) -> Result<Arguments<'a>, IndicatorError> {
+fn parse_arguments<'a>(definition: &Definition, text: &str, inner: &'a str) -> Result<Arguments<'a>, IndicatorError> {
     let mut values = definition.defaults();
     let mut inputs = Vec::new();
     let mut seen = Vec::new();

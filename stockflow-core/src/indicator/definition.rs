@@ -394,14 +394,10 @@ impl Parameter {
         }
         match (text.parse::<f64>(), &self.domain) {
             (Ok(number), _) => self.parse_number(function, number),
-            (Err(_), Domain::Choice { .. }) => Err(IndicatorError::parameter(
-                function,
-                &self.name,
-                format!("`{text}` is none of {}", self.allowed()),
-            )),
-            (Err(_), _) => {
-                Err(IndicatorError::parameter(function, &self.name, format!("`{text}` is not a number")))
+            (Err(_), Domain::Choice { .. }) => {
+                Err(IndicatorError::parameter(function, &self.name, format!("`{text}` is none of {}", self.allowed())))
             }
+            (Err(_), _) => Err(IndicatorError::parameter(function, &self.name, format!("`{text}` is not a number"))),
         }
     }
 

@@ -155,12 +155,7 @@ fn computed_rows(rows: usize, n_used: usize, lookback: usize, used: Option<&Bool
 }
 
 /// Scatters the values back to their rows and makes everything NULL that is no value.
-fn finish(
-    buffer: OutputBuffer,
-    used: Option<&BooleanBuffer>,
-    rows: usize,
-    computed: Option<&NullBuffer>,
-) -> ArrayRef {
+fn finish(buffer: OutputBuffer, used: Option<&BooleanBuffer>, rows: usize, computed: Option<&NullBuffer>) -> ArrayRef {
     match buffer {
         OutputBuffer::Integer(values) => {
             Arc::new(Int32Array::new(scatter(values, used, rows).into(), computed.cloned()))

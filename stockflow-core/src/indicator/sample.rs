@@ -21,11 +21,7 @@ pub struct SampleCall {
 /// are defined near zero only (`acos`, `exp`, …) take the close scaled into 0..1 row by row.
 /// So a property such as "any split into epochs is one epoch" can run over the whole catalogue in one pipeline.
 pub fn sample_calls() -> Vec<SampleCall> {
-    let sample = |definition| SampleCall {
-        sql: sample_call(definition),
-        column: definition.name.clone(),
-        definition,
-    };
+    let sample = |definition| SampleCall { sql: sample_call(definition), column: definition.name.clone(), definition };
     catalogue().iter().map(sample).collect()
 }
 

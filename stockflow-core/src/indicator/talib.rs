@@ -55,8 +55,33 @@ pub(crate) fn definition(info: &'static FuncInfo) -> Definition {
 ///
 /// `stddev` and `var` are sample values in SQL and population values here, so the plain names must not change hands.
 pub(crate) const SQL_NAMES: [&str; 27] = [
-    "acos", "add", "asin", "atan", "ceil", "correl", "cos", "cosh", "div", "exp", "floor", "ln", "log10", "max",
-    "median", "min", "mult", "percentile", "sin", "sinh", "sqrt", "stddev", "sub", "sum", "tan", "tanh", "var",
+    "acos",
+    "add",
+    "asin",
+    "atan",
+    "ceil",
+    "correl",
+    "cos",
+    "cosh",
+    "div",
+    "exp",
+    "floor",
+    "ln",
+    "log10",
+    "max",
+    "median",
+    "min",
+    "mult",
+    "percentile",
+    "sin",
+    "sinh",
+    "sqrt",
+    "stddev",
+    "sub",
+    "sum",
+    "tan",
+    "tanh",
+    "var",
 ];
 
 fn inputs(info: &FuncInfo) -> Vec<Input> {

@@ -70,7 +70,13 @@ pub struct MemorySink {
 impl Clone for MemorySink {
     /// Another handle on the same rows, not opened yet.
     fn clone(&self) -> Self {
-        Self { mode: self.mode, idempotence: self.idempotence, refuse: self.refuse.clone(), data: Arc::clone(&self.data), own: Mutex::default() }
+        Self {
+            mode: self.mode,
+            idempotence: self.idempotence,
+            refuse: self.refuse.clone(),
+            data: Arc::clone(&self.data),
+            own: Mutex::default(),
+        }
     }
 }
 
@@ -85,7 +91,13 @@ struct Pending {
 impl MemorySink {
     /// An empty, transactional sink.
     pub fn new(mode: WriteMode) -> Self {
-        Self { mode, idempotence: Idempotence::Transactional, refuse: None, data: Arc::default(), own: Mutex::default() }
+        Self {
+            mode,
+            idempotence: Idempotence::Transactional,
+            refuse: None,
+            data: Arc::default(),
+            own: Mutex::default(),
+        }
     }
 
     /// The same sink with another idempotence.
@@ -155,9 +167,16 @@ impl MemorySink {
     }
 
     /// Takes the rows that the sink refuses out.
-    fn refuse(&self, when: RefuseIn, relation: &RelationSchema, batch: &RecordBatch) -> Result<(RecordBatch, Vec<RefusedRow>)> {
+    fn refuse(
+        &self,
+        when: RefuseIn,
+        relation: &RelationSchema,
+        batch: &RecordBatch,
+    ) -> Result<(RecordBatch, Vec<RefusedRow>)> {
         let Some((at, column, value)) = &self.refuse else { return Ok((batch.clone(), Vec::new())) };
-        let Some(values) = batch.column_by_name(column).filter(|_| *at == when) else { return Ok((batch.clone(), Vec::new())) };
+        let Some(values) = batch.column_by_name(column).filter(|_| *at == when) else {
+            return Ok((batch.clone(), Vec::new()));
+        };
         let values = cast(values, &DataType::Utf8)?;
         let bad: Vec<bool> = values.as_string::<i32>().iter().map(|text| text == Some(value.as_str())).collect();
         let mut refused = Vec::new();
@@ -167,8 +186,17 @@ impl MemorySink {
                 let column = cast(&column.slice(idx, 1), &DataType::Utf8)?;
                 Ok(column.as_string::<i32>().iter().flatten().next().map(str::to_owned))
             };
-            let key = relation.key.iter().map(|column| Ok((column.clone(), text(column)?.unwrap_or_default()))).collect::<Result<_>>()?;
-            refused.push(RefusedRow { key, symbol: text("symbol")?, reason: format!("`{column}` must not be `{value}`"), payload: format!("{{\"{column}\":\"{value}\"}}") });
+            let key = relation
+                .key
+                .iter()
+                .map(|column| Ok((column.clone(), text(column)?.unwrap_or_default())))
+                .collect::<Result<_>>()?;
+            refused.push(RefusedRow {
+                key,
+                symbol: text("symbol")?,
+                reason: format!("`{column}` must not be `{value}`"),
+                payload: format!("{{\"{column}\":\"{value}\"}}"),
+            });
         }
         let keep: arrow::array::BooleanArray = bad.iter().map(|bad| Some(!bad)).collect();
         Ok((arrow::compute::filter_record_batch(batch, &keep)?, refused))
@@ -182,11 +210,25 @@ impl Table {
     }
 
     fn merge(&mut self, mode: WriteMode, relation: &RelationSchema, batch: &RecordBatch) -> Result<u64> {
-        let texts = relation.key.iter().filter_map(|column| batch.column_by_name(column)).map(|column| cast(column, &DataType::Utf8)).collect::<Result<Vec<_>, _>>()?;
-        let versions = relation.version.as_ref().and_then(|column| batch.column_by_name(column)).map(|column| cast(column, &DataType::Int64)).transpose()?;
+        let texts = relation
+            .key
+            .iter()
+            .filter_map(|column| batch.column_by_name(column))
+            .map(|column| cast(column, &DataType::Utf8))
+            .collect::<Result<Vec<_>, _>>()?;
+        let versions = relation
+            .version
+            .as_ref()
+            .and_then(|column| batch.column_by_name(column))
+            .map(|column| cast(column, &DataType::Int64))
+            .transpose()?;
         let mut written = 0;
         for idx in 0..batch.num_rows() {
-            let version = versions.as_ref().map(|versions| versions.as_primitive::<Int64Type>()).filter(|versions| versions.is_valid(idx)).map(|versions| versions.value(idx));
+            let version = versions
+                .as_ref()
+                .map(|versions| versions.as_primitive::<Int64Type>())
+                .filter(|versions| versions.is_valid(idx))
+                .map(|versions| versions.value(idx));
             let row = Row { version, row: batch.slice(idx, 1) };
             let key = if mode == WriteMode::Append || texts.is_empty() {
                 self.appended += 1;
@@ -269,7 +311,11 @@ impl Sink for MemorySink {
         data.token = transactional.then_some(token);
         data.commits += 1;
         if std::mem::take(&mut data.fail_after_commit) {
-            return Err(Error::refused(Origin::new("memory"), ErrorClass::Transient, "the answer to the commit was lost"));
+            return Err(Error::refused(
+                Origin::new("memory"),
+                ErrorClass::Transient,
+                "the answer to the commit was lost",
+            ));
         }
         Ok(Written { rows, location: "memory".into(), refused, ..Written::default() })
     }
@@ -302,13 +348,22 @@ impl History for MemorySink {
     }
 
     async fn table(&self, version: &str, symbols: Option<&[String]>) -> Result<Arc<dyn TableProvider>> {
-        let unknown = || Error::refused(Origin::new("memory").position(version), ErrorClass::Config, "there is no such version");
-        let table = version.parse().ok().and_then(|version: usize| self.data().versions.get(version).cloned()).ok_or_else(unknown)?;
+        let unknown =
+            || Error::refused(Origin::new("memory").position(version), ErrorClass::Config, "there is no such version");
+        let table = version
+            .parse()
+            .ok()
+            .and_then(|version: usize| self.data().versions.get(version).cloned())
+            .ok_or_else(unknown)?;
         let batch = table.batch().ok_or_else(unknown)??;
         let batch = match (symbols, batch.column_by_name("symbol")) {
             (Some(symbols), Some(column)) => {
                 let column = cast(column, &DataType::Utf8)?;
-                let wanted: arrow::array::BooleanArray = column.as_string::<i32>().iter().map(|symbol| Some(symbol.is_some_and(|symbol| symbols.iter().any(|wanted| wanted == symbol)))).collect();
+                let wanted: arrow::array::BooleanArray = column
+                    .as_string::<i32>()
+                    .iter()
+                    .map(|symbol| Some(symbol.is_some_and(|symbol| symbols.iter().any(|wanted| wanted == symbol))))
+                    .collect();
                 arrow::compute::filter_record_batch(&batch, &wanted)?
             }
             _ => batch,

@@ -61,12 +61,20 @@ impl MemorySource {
 
     /// Appends a batch of a relation to a partition.
     pub fn push(&self, partition: &str, relation: &str, batch: RecordBatch) {
-        self.data().partitions.entry(partition.into()).or_default().push(Entry::Rows { relation: relation.into(), batch });
+        self.data()
+            .partitions
+            .entry(partition.into())
+            .or_default()
+            .push(Entry::Rows { relation: relation.into(), batch });
     }
 
     /// Appends something that cannot be decoded.
     pub fn push_undecodable(&self, partition: &str, payload: &str, reason: &str) {
-        self.data().partitions.entry(partition.into()).or_default().push(Entry::Undecodable { payload: payload.into(), reason: reason.into() });
+        self.data()
+            .partitions
+            .entry(partition.into())
+            .or_default()
+            .push(Entry::Undecodable { payload: payload.into(), reason: reason.into() });
     }
 
     /// From now on a partition cannot be read; `None` mends it.
@@ -116,8 +124,12 @@ impl Source for MemorySource {
         self.check_outage()?;
         let data = self.data();
         let start = if limit.everything { Checkpoint::new() } else { from.clone() };
-        let new = data.partitions.iter().filter(|(name, entries)| position(&start, name) < entries.len() && !limit.skip.contains(*name));
-        let new: Vec<(&String, usize)> = new.map(|(name, entries)| (name, entries.len())).take(limit.max_partitions.unwrap_or(usize::MAX)).collect();
+        let new = data
+            .partitions
+            .iter()
+            .filter(|(name, entries)| position(&start, name) < entries.len() && !limit.skip.contains(*name));
+        let new: Vec<(&String, usize)> =
+            new.map(|(name, entries)| (name, entries.len())).take(limit.max_partitions.unwrap_or(usize::MAX)).collect();
         if new.is_empty() {
             return Ok(None);
         }
@@ -147,7 +159,9 @@ impl Source for MemorySource {
             let range = position(&plan.from, &partition)..upto.parse().unwrap_or(0);
             for (idx, entry) in entries.iter().enumerate().filter(|(idx, _)| range.contains(idx)) {
                 match entry {
-                    Entry::Rows { relation, batch } => batches.entry(relation.clone()).or_default().push(vec![batch.clone()]),
+                    Entry::Rows { relation, batch } => {
+                        batches.entry(relation.clone()).or_default().push(vec![batch.clone()])
+                    }
                     Entry::Undecodable { payload, reason } => outcome.rejects.push(DeadLetter {
                         connector: "memory".into(),
                         partition: partition.clone(),

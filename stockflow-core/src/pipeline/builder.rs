@@ -182,7 +182,9 @@ impl Pipeline {
         }
         let Some(step) = self.step_of(relation) else { return false };
         let reads = self.steps.get(step).map(|step| step.transform.reads()).unwrap_or_default();
-        std::iter::once(self.step_input(step)).chain(reads).any(|input| input != relation && self.is_after_history(&input))
+        std::iter::once(self.step_input(step))
+            .chain(reads)
+            .any(|input| input != relation && self.is_after_history(&input))
     }
 }
 
@@ -367,7 +369,8 @@ type Check = std::result::Result<(), String>;
 
 impl Pipeline {
     fn check_names(&self) -> Check {
-        let legal = |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+        let legal =
+            |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
         if !legal(&self.name) {
             return Err(format!("the name `{}` is none: letters, digits, `_` and `-` only", self.name));
         }
@@ -384,7 +387,10 @@ impl Pipeline {
         let mut sinks: Vec<&str> = vec![DEAD_LETTER_SINK];
         for sink in &self.sinks {
             if !legal(&sink.name) || sinks.contains(&sink.name.as_str()) {
-                return Err(format!("the sink name `{}` is taken or none: letters, digits, `_` and `-` only", sink.name));
+                return Err(format!(
+                    "the sink name `{}` is taken or none: letters, digits, `_` and `-` only",
+                    sink.name
+                ));
             }
             sinks.push(&sink.name);
         }
@@ -394,11 +400,17 @@ impl Pipeline {
     fn check_relations(&self) -> Check {
         let mut known: Vec<String> = self.source.relations().into_iter().map(|relation| relation.name).collect();
         known.extend(self.tables.keys().cloned());
-        let has = |known: &[String], relation: &str| known.iter().any(|name| name == relation || relation.split_once('.').is_some_and(|(step, _)| step == name));
+        let has = |known: &[String], relation: &str| {
+            known.iter().any(|name| name == relation || relation.split_once('.').is_some_and(|(step, _)| step == name))
+        };
         for (idx, step) in self.steps.iter().enumerate() {
             for relation in std::iter::once(self.step_input(idx)).chain(step.transform.reads()) {
                 if !has(&known, &relation) {
-                    return Err(format!("step `{}` reads `{relation}`, but before it there are only `{}`", step.name, known.join("`, `")));
+                    return Err(format!(
+                        "step `{}` reads `{relation}`, but before it there are only `{}`",
+                        step.name,
+                        known.join("`, `")
+                    ));
                 }
             }
             known.push(step.name.clone());
@@ -406,11 +418,19 @@ impl Pipeline {
         for sink in &self.sinks {
             let relation = self.sink_relation(sink);
             if !has(&known, &relation) {
-                return Err(format!("sink `{}` takes `{relation}`, but there are only `{}`", sink.name, known.join("`, `")));
+                return Err(format!(
+                    "sink `{}` takes `{relation}`, but there are only `{}`",
+                    sink.name,
+                    known.join("`, `")
+                ));
             }
         }
         match &self.history {
-            Some(history) if !has(&known, &history.relation) => Err(format!("the history relation `{}` does not exist; there are `{}`", history.relation, known.join("`, `"))),
+            Some(history) if !has(&known, &history.relation) => Err(format!(
+                "the history relation `{}` does not exist; there are `{}`",
+                history.relation,
+                known.join("`, `")
+            )),
             _ => Ok(()),
         }
     }
@@ -419,10 +439,16 @@ impl Pipeline {
         for sink in &self.sinks {
             match (self.mode, sink.sink.write_mode()) {
                 (Mode::Incremental, WriteMode::Overwrite) => {
-                    return Err(format!("sink `{}` overwrites, but the source gives only what is new: that would throw the rest away; set mode = \"full\", or let the sink append or merge", sink.name));
+                    return Err(format!(
+                        "sink `{}` overwrites, but the source gives only what is new: that would throw the rest away; set mode = \"full\", or let the sink append or merge",
+                        sink.name
+                    ));
                 }
                 (Mode::Full, WriteMode::Append) => {
-                    return Err(format!("sink `{}` appends, but mode = \"full\" reads everything each time: that would double every row; let the sink overwrite or merge", sink.name));
+                    return Err(format!(
+                        "sink `{}` appends, but mode = \"full\" reads everything each time: that would double every row; let the sink overwrite or merge",
+                        sink.name
+                    ));
                 }
                 _ => {}
             }
@@ -439,12 +465,21 @@ impl Pipeline {
         }
         for step in &self.steps {
             let scope = step.transform.scope();
-            if matches!(scope, Scope::Row | Scope::ByPlan) || (self.is_after_history(&step.name) && self.history.as_ref().is_some_and(|history| history.relation != step.name)) {
+            if matches!(scope, Scope::Row | Scope::ByPlan)
+                || (self.is_after_history(&step.name)
+                    && self.history.as_ref().is_some_and(|history| history.relation != step.name))
+            {
                 continue;
             }
             return Err(match &self.history {
-                None => format!("step `{}` needs earlier rows of its symbols, but an epoch holds only what is new; name a history relation, or set mode = \"full\"", step.name),
-                Some(history) => format!("step `{}` needs earlier rows of its symbols, so it must come after the history relation `{}`", step.name, history.relation),
+                None => format!(
+                    "step `{}` needs earlier rows of its symbols, but an epoch holds only what is new; name a history relation, or set mode = \"full\"",
+                    step.name
+                ),
+                Some(history) => format!(
+                    "step `{}` needs earlier rows of its symbols, so it must come after the history relation `{}`",
+                    step.name, history.relation
+                ),
             });
         }
         Ok(())
@@ -454,7 +489,10 @@ impl Pipeline {
         for sink in &self.sinks {
             let (guarantee, reason) = derive_guarantee(self.source.replay(), sink.sink.idempotence(), true);
             if guarantee < required {
-                return Err(format!("{required} is required, but sink `{}` can only give {guarantee}: {reason}", sink.name));
+                return Err(format!(
+                    "{required} is required, but sink `{}` can only give {guarantee}: {reason}",
+                    sink.name
+                ));
             }
         }
         Ok(())

@@ -7,7 +7,9 @@ use chrono::{DateTime, Timelike, Utc};
 use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::DataFusionError;
-use datafusion::logical_expr::{ColumnarValue, Expr, LogicalPlan, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, LogicalPlan, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
 use datafusion::prelude::SessionContext;
 
 use crate::error::{Error, Result};
@@ -48,12 +50,21 @@ pub(crate) fn fix_clock(session: &SessionContext, now: DateTime<Utc>) {
     let days = i32::try_from(now.timestamp().div_euclid(86_400)).unwrap_or(i32::MAX);
     let time = i64::from(now.num_seconds_from_midnight()) * 1_000_000_000 + i64::from(now.nanosecond());
     let clocks = [
-        ("now", vec!["current_timestamp".to_owned()], ScalarValue::TimestampMicrosecond(Some(now.timestamp_micros()), Some("UTC".into()))),
+        (
+            "now",
+            vec!["current_timestamp".to_owned()],
+            ScalarValue::TimestampMicrosecond(Some(now.timestamp_micros()), Some("UTC".into())),
+        ),
         ("current_date", vec!["today".to_owned()], ScalarValue::Date32(Some(days))),
         ("current_time", vec![], ScalarValue::Time64Nanosecond(Some(time))),
     ];
     for (name, aliases, value) in clocks {
-        session.register_udf(ScalarUDF::from(FixedClock { name, aliases, value, signature: Signature::nullary(Volatility::Immutable) }));
+        session.register_udf(ScalarUDF::from(FixedClock {
+            name,
+            aliases,
+            value,
+            signature: Signature::nullary(Volatility::Immutable),
+        }));
     }
 }
 
@@ -78,7 +89,12 @@ pub(crate) fn refuse_volatile(step: &str, plan: &LogicalPlan) -> Result<()> {
         })
     })?;
     match found {
-        Some(name) => Err(Error::schema(step, format!("`{name}()` gives another value each time, so an epoch could not be run again; leave it out, or use `now()`, which is the epoch's own time"))),
+        Some(name) => Err(Error::schema(
+            step,
+            format!(
+                "`{name}()` gives another value each time, so an epoch could not be run again; leave it out, or use `now()`, which is the epoch's own time"
+            ),
+        )),
         None => Ok(()),
     }
 }

@@ -66,7 +66,13 @@ pub(crate) fn child(epoch: &EpochContext, tables: &[(&str, DataFrame)]) -> Resul
 /// # Errors
 ///
 /// [`Error::Schema`] if the relation lacks its key or version, whatever reading gives.
-pub(crate) async fn compare(epoch: &EpochContext, name: &str, relation: &Relation, history: &dyn History, version: Option<&str>) -> Result<Compared> {
+pub(crate) async fn compare(
+    epoch: &EpochContext,
+    name: &str,
+    relation: &Relation,
+    history: &dyn History,
+    version: Option<&str>,
+) -> Result<Compared> {
     let key = relation.key.clone();
     if key.is_empty() || !key.iter().any(|column| column == "symbol") || !key.iter().any(|column| column == "ts") {
         return Err(Error::schema(name, "a history relation needs a key with `symbol` and `ts`"));
@@ -75,7 +81,9 @@ pub(crate) async fn compare(epoch: &EpochContext, name: &str, relation: &Relatio
     let n_rows = rows.clone().count().await? as u64;
     let symbols = symbols_of(&rows).await?;
     let known = match version {
-        Some(version) if !symbols.is_empty() => Some(epoch.session.read_table(history.table(version, Some(&symbols)).await?)?),
+        Some(version) if !symbols.is_empty() => {
+            Some(epoch.session.read_table(history.table(version, Some(&symbols)).await?)?)
+        }
         _ => None,
     };
     let Some(known) = known else {
@@ -98,7 +106,11 @@ fn changed_sql(relation: &Relation, key: &[String], known: &DataFrame) -> String
         Some(version) => format!("e.{0} > h.{0}", quote(version)),
         None => "true".into(),
     };
-    let is_value = |column: &str| !key.iter().any(|key| key == column) && relation.version.as_deref() != Some(column) && !PROVENANCE.contains(&column);
+    let is_value = |column: &str| {
+        !key.iter().any(|key| key == column)
+            && relation.version.as_deref() != Some(column)
+            && !PROVENANCE.contains(&column)
+    };
     let differs: Vec<String> = relation
         .schema()
         .fields()
@@ -108,7 +120,10 @@ fn changed_sql(relation: &Relation, key: &[String], known: &DataFrame) -> String
         .collect();
     let differs = if differs.is_empty() { "false".into() } else { differs.join(" OR ") };
     let first = quote(&key[0]);
-    format!("SELECT e.* FROM e LEFT JOIN h ON {} WHERE h.{first} IS NULL OR ({newer} AND ({differs}))", on.join(" AND "))
+    format!(
+        "SELECT e.* FROM e LEFT JOIN h ON {} WHERE h.{first} IS NULL OR ({newer} AND ({differs}))",
+        on.join(" AND ")
+    )
 }
 
 fn differs(column: &str, is_float: bool) -> String {
@@ -135,11 +150,19 @@ async fn symbols_of(rows: &DataFrame) -> Result<Vec<String>> {
 }
 
 /// By symbol where the recomputation starts, and whether that is before the end of what was known.
-async fn touched(changed: &DataFrame, known: Option<&DataFrame>, epoch: &EpochContext) -> Result<BTreeMap<String, Touched>> {
+async fn touched(
+    changed: &DataFrame,
+    known: Option<&DataFrame>,
+    epoch: &EpochContext,
+) -> Result<BTreeMap<String, Touched>> {
     let micros = |column: &str| format!("arrow_cast({column}, 'Timestamp(Microsecond, None)')");
     let first = "SELECT symbol, min(ts) AS first, max(ts) AS last FROM c GROUP BY symbol";
     let sql = match known {
-        None => format!("SELECT arrow_cast(symbol, 'Utf8') AS symbol, {} AS first, {} AS last, arrow_cast(NULL, 'Timestamp(Microsecond, None)') AS newest FROM ({first})", micros("first"), micros("last")),
+        None => format!(
+            "SELECT arrow_cast(symbol, 'Utf8') AS symbol, {} AS first, {} AS last, arrow_cast(NULL, 'Timestamp(Microsecond, None)') AS newest FROM ({first})",
+            micros("first"),
+            micros("last")
+        ),
         Some(_) => format!(
             "SELECT arrow_cast(f.symbol, 'Utf8') AS symbol, {} AS first, {} AS last, {} AS newest FROM ({first}) f \
              LEFT JOIN (SELECT symbol, max(ts) AS newest FROM h GROUP BY symbol) k ON f.symbol = k.symbol",
@@ -161,7 +184,10 @@ async fn touched(changed: &DataFrame, known: Option<&DataFrame>, epoch: &EpochCo
             if symbols.is_valid(idx) && first.is_valid(idx) {
                 let newest = newest.is_valid(idx).then(|| newest.value(idx));
                 let late = newest.is_some_and(|newest| first.value(idx) <= newest);
-                found.insert(symbols.value(idx).to_owned(), Touched { first: first.value(idx), last: last.value(idx), late, newest });
+                found.insert(
+                    symbols.value(idx).to_owned(),
+                    Touched { first: first.value(idx), last: last.value(idx), late, newest },
+                );
             }
         }
     }
@@ -170,7 +196,13 @@ async fn touched(changed: &DataFrame, known: Option<&DataFrame>, epoch: &EpochCo
 
 impl Compared {
     /// History and epoch together, one row a key: of the touched symbols, or of all.
-    pub(crate) async fn merged(&self, epoch: &EpochContext, history: &dyn History, version: Option<&str>, all: bool) -> Result<Relation> {
+    pub(crate) async fn merged(
+        &self,
+        epoch: &EpochContext,
+        history: &dyn History,
+        version: Option<&str>,
+        all: bool,
+    ) -> Result<Relation> {
         let Some(version) = version else { return Ok(self.changed.clone()) };
         let symbols: Vec<String> = self.touched.keys().cloned().collect();
         if !all && symbols.is_empty() {
@@ -184,23 +216,42 @@ impl Compared {
             .iter()
             .map(|field| {
                 let name = quote(field.name());
-                let value = if known.schema().has_column_with_unqualified_name(field.name()) { format!("h.{name}") } else { "NULL".into() };
+                let value = if known.schema().has_column_with_unqualified_name(field.name()) {
+                    format!("h.{name}")
+                } else {
+                    "NULL".into()
+                };
                 format!("arrow_cast({value}, '{}') AS {name}", field.data_type())
             })
             .collect();
         let on: Vec<String> = self.key.iter().map(|column| format!("e.{0} = h.{0}", quote(column))).collect();
         let names: Vec<String> = schema.fields().iter().map(|field| quote(field.name())).collect();
-        let sql = format!("SELECT {} FROM h LEFT ANTI JOIN e ON {} UNION ALL SELECT {} FROM e", columns.join(", "), on.join(" AND "), names.join(", "));
+        let sql = format!(
+            "SELECT {} FROM h LEFT ANTI JOIN e ON {} UNION ALL SELECT {} FROM e",
+            columns.join(", "),
+            on.join(" AND "),
+            names.join(", ")
+        );
         let session = child(epoch, &[("e", self.changed.frame.clone()), ("h", known)])?;
         Ok(self.changed.with_frame(session.sql(&sql).await?))
     }
 
     /// Treats every symbol of the history as late from its first bar.
-    pub(crate) async fn touch_all(&mut self, epoch: &EpochContext, history: &dyn History, version: Option<&str>) -> Result<()> {
+    pub(crate) async fn touch_all(
+        &mut self,
+        epoch: &EpochContext,
+        history: &dyn History,
+        version: Option<&str>,
+    ) -> Result<()> {
         if let Some(version) = version {
             let known = epoch.session.read_table(history.table(version, None).await?)?;
             for symbol in symbols_of(&known).await? {
-                self.touched.entry(symbol).or_insert(Touched { first: i64::MIN, last: i64::MIN, late: true, newest: None });
+                self.touched.entry(symbol).or_insert(Touched {
+                    first: i64::MIN,
+                    last: i64::MIN,
+                    late: true,
+                    newest: None,
+                });
             }
         }
         for touched in self.touched.values_mut() {
@@ -231,7 +282,10 @@ impl Compared {
 }
 
 fn times_table(epoch: &EpochContext, name: &str, times: Vec<(&String, i64)>) -> Result<DataFrame> {
-    let schema = Arc::new(Schema::new(vec![Field::new("symbol", DataType::Utf8, false), Field::new(name, DataType::Int64, false)]));
+    let schema = Arc::new(Schema::new(vec![
+        Field::new("symbol", DataType::Utf8, false),
+        Field::new(name, DataType::Int64, false),
+    ]));
     let symbols = StringArray::from_iter_values(times.iter().map(|(symbol, _)| symbol));
     let times = Int64Array::from_iter_values(times.iter().map(|(_, time)| *time));
     let batch = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(symbols), Arc::new(times)])?;
@@ -240,5 +294,7 @@ fn times_table(epoch: &EpochContext, name: &str, times: Vec<(&String, i64)>) -> 
 
 /// Whether the time axis of a frame can be compared with `first`.
 pub(crate) fn has_time(relation: &Relation) -> bool {
-    relation.has("symbol") && relation.has("ts") && relation.frame.schema().field_with_unqualified_name("ts").is_ok_and(|field| *field.data_type() == instant())
+    relation.has("symbol")
+        && relation.has("ts")
+        && relation.frame.schema().field_with_unqualified_name("ts").is_ok_and(|field| *field.data_type() == instant())
 }

@@ -39,7 +39,9 @@ impl Definition {
             "history": pipeline.history.as_ref().map(|history| &history.relation),
             "tables": pipeline.tables.keys().collect::<Vec<_>>(),
         });
-        let sinks = pipeline.sinks.iter().map(|sink| (sink.name.clone(), json!({"relation": pipeline.sink_relation(sink), "sink": sink.sink.definition()})));
+        let sinks = pipeline.sinks.iter().map(|sink| {
+            (sink.name.clone(), json!({"relation": pipeline.sink_relation(sink), "sink": sink.sink.definition()}))
+        });
         Self { pipeline: body, sinks: sinks.collect() }
     }
 
@@ -70,7 +72,10 @@ impl Definition {
         let before = |definition: &Definition| {
             let history = definition.pipeline.get("history").and_then(Value::as_str).map(str::to_owned);
             let steps = definition.pipeline.get("steps").and_then(Value::as_array).cloned().unwrap_or_default();
-            let end = steps.iter().position(|step| step.get("name").and_then(Value::as_str) == history.as_deref()).map_or(steps.len(), |idx| idx + 1);
+            let end = steps
+                .iter()
+                .position(|step| step.get("name").and_then(Value::as_str) == history.as_deref())
+                .map_or(steps.len(), |idx| idx + 1);
             (definition.pipeline.get("source").cloned(), steps.into_iter().take(end).collect::<Vec<_>>())
         };
         before(self) == before(earlier)
@@ -98,7 +103,10 @@ pub(crate) fn canonical(value: &Value) -> String {
         Value::Object(fields) => {
             let mut keys: Vec<&String> = fields.keys().collect();
             keys.sort();
-            let fields: Vec<String> = keys.into_iter().map(|key| format!("{}:{}", Value::from(key.as_str()), canonical(&fields[key]))).collect();
+            let fields: Vec<String> = keys
+                .into_iter()
+                .map(|key| format!("{}:{}", Value::from(key.as_str()), canonical(&fields[key])))
+                .collect();
             format!("{{{}}}", fields.join(","))
         }
         Value::Array(items) => format!("[{}]", items.iter().map(canonical).collect::<Vec<_>>().join(",")),
@@ -123,7 +131,12 @@ fn differ(path: &str, before: &Value, now: &Value, found: &mut Vec<String>) {
         }
         (Value::Array(a), Value::Array(b)) => {
             for idx in 0..a.len().max(b.len()) {
-                differ(&format!("{path}[{idx}]"), a.get(idx).unwrap_or(&Value::Null), b.get(idx).unwrap_or(&Value::Null), found);
+                differ(
+                    &format!("{path}[{idx}]"),
+                    a.get(idx).unwrap_or(&Value::Null),
+                    b.get(idx).unwrap_or(&Value::Null),
+                    found,
+                );
             }
         }
         (a, b) if a != b => {
@@ -140,9 +153,15 @@ mod tests {
 
     #[test]
     fn a_difference_names_its_path() {
-        let definition = |period: u32| Definition { pipeline: json!({"steps": [{"indicators": [format!("sma({period})")]}]}), sinks: BTreeMap::new() };
+        let definition = |period: u32| Definition {
+            pipeline: json!({"steps": [{"indicators": [format!("sma({period})")]}]}),
+            sinks: BTreeMap::new(),
+        };
         assert_eq!(definition(20).difference(&definition(20)), Vec::<String>::new());
-        assert_eq!(definition(20).difference(&definition(50)), ["`steps[0].indicators[0]` was \"sma(50)\" and is \"sma(20)\""]);
+        assert_eq!(
+            definition(20).difference(&definition(50)),
+            ["`steps[0].indicators[0]` was \"sma(50)\" and is \"sma(20)\""]
+        );
         assert_ne!(definition(20).fingerprint(), definition(50).fingerprint());
     }
 }

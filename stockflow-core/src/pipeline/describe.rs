@@ -116,7 +116,9 @@ impl Pipeline {
                 Err(_) if !known => None,
                 Err(error) => return Err(error.at(&self.name, 0, format!("step `{}`", step.name))),
             };
-            let scope = graph.scope_of_step(idx).or_else(|| Some(step.transform.scope()).filter(|scope| *scope != Scope::ByPlan));
+            let scope = graph
+                .scope_of_step(idx)
+                .or_else(|| Some(step.transform.scope()).filter(|scope| *scope != Scope::ByPlan));
             self.check_scope(idx, scope)?;
             let name = |scope: Scope| match scope {
                 Scope::Row => "row",
@@ -162,17 +164,29 @@ impl Pipeline {
     pub(crate) fn check_scope(&self, idx: usize, scope: Option<Scope>) -> Result<()> {
         let Some(step) = self.steps.get(idx) else { return Ok(()) };
         let needs = matches!(scope, Some(Scope::Symbol | Scope::Everything));
-        let after = self.is_after_history(&step.name) && self.history.as_ref().is_some_and(|history| history.relation != step.name);
+        let after = self.is_after_history(&step.name)
+            && self.history.as_ref().is_some_and(|history| history.relation != step.name);
         if !needs || after || self.mode == Mode::Full {
             return Ok(());
         }
-        let reason = format!("step `{}` needs earlier rows of its symbols, but an epoch holds only what is new; put it after a history relation, or set mode = \"full\"", step.name);
+        let reason = format!(
+            "step `{}` needs earlier rows of its symbols, but an epoch holds only what is new; put it after a history relation, or set mode = \"full\"",
+            step.name
+        );
         Err(Error::InvalidPipeline { pipeline: self.name.clone(), reason })
     }
 
     fn describe_sink(&self, name: &str, relation: String, sink: &dyn Sink, keyed: bool) -> SinkDescription {
         let (guarantee, reason) = derive_guarantee(self.source.replay(), sink.idempotence(), keyed);
-        SinkDescription { name: name.into(), relation, guarantee, reason, fence: sink.fence(), write_mode: sink.write_mode(), sink: sink.definition() }
+        SinkDescription {
+            name: name.into(),
+            relation,
+            guarantee,
+            reason,
+            fence: sink.fence(),
+            write_mode: sink.write_mode(),
+            sink: sink.definition(),
+        }
     }
 
     pub(crate) fn guarantee_of(&self, sink: &SinkStep, keyed: bool) -> Guarantee {
@@ -186,11 +200,17 @@ fn empty(epoch: &EpochContext, relation: &RelationSchema) -> Result<Relation> {
 }
 
 fn describe(relation: &RelationSchema, derived: bool) -> RelationDescription {
-    let mut columns: Vec<(String, String)> = relation.schema.fields().iter().map(|field| (field.name().clone(), field.data_type().to_string())).collect();
+    let mut columns: Vec<(String, String)> =
+        relation.schema.fields().iter().map(|field| (field.name().clone(), field.data_type().to_string())).collect();
     if derived && relation.version.as_deref() == Some(REVISION) && !relation.has(REVISION) {
         columns.push((REVISION.into(), super::clock::instant().to_string()));
     }
-    RelationDescription { name: relation.name.clone(), columns, key: relation.key.clone(), version: relation.version.clone() }
+    RelationDescription {
+        name: relation.name.clone(),
+        columns,
+        key: relation.key.clone(),
+        version: relation.version.clone(),
+    }
 }
 
 fn remarks(sinks: &[SinkDescription], known: bool) -> Vec<String> {
@@ -201,12 +221,19 @@ fn remarks(sinks: &[SinkDescription], known: bool) -> Vec<String> {
     for sink in sinks {
         match sink.fence {
             Fence::Atomic => {}
-            Fence::Checked => remarks.push(format!("sink `{}` checks the fence right before it commits: a runner that stalls in between may still write", sink.name)),
-            Fence::None => remarks.push(format!("sink `{}` cannot be fenced: an older runner may still write to it", sink.name)),
+            Fence::Checked => remarks.push(format!(
+                "sink `{}` checks the fence right before it commits: a runner that stalls in between may still write",
+                sink.name
+            )),
+            Fence::None => {
+                remarks.push(format!("sink `{}` cannot be fenced: an older runner may still write to it", sink.name))
+            }
         }
     }
     if !known {
-        remarks.push("the source's columns are only known once it is opened: what depends on them was not checked".to_owned());
+        remarks.push(
+            "the source's columns are only known once it is opened: what depends on them was not checked".to_owned(),
+        );
     }
     remarks
 }

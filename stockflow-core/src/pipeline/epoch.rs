@@ -77,11 +77,27 @@ impl<'r, 'p> EpochRun<'r, 'p> {
         context.epoch = intent.epoch;
         context.window = window_of(&intent);
         let attempt = format!("g{}", runner.log.generation());
-        Ok(Self { runner, pipeline, token, resumed, context, folder: format!("epochs/{token}"), attempt, letters: Letters::default(), steps: BTreeMap::new(), intent })
+        Ok(Self {
+            runner,
+            pipeline,
+            token,
+            resumed,
+            context,
+            folder: format!("epochs/{token}"),
+            attempt,
+            letters: Letters::default(),
+            steps: BTreeMap::new(),
+            intent,
+        })
     }
 
     /// Runs one step within its span; an error gets the step's name.
-    async fn step<T>(&mut self, name: &'static str, sink: Option<&str>, work: impl Future<Output = Result<T>>) -> Result<T> {
+    async fn step<T>(
+        &mut self,
+        name: &'static str,
+        sink: Option<&str>,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
         let start = Instant::now();
         self.runner.options.progress.step(self.intent.epoch, name);
         let result = telemetry::step(&self.pipeline.name, self.intent.epoch, name, sink, work).await;
@@ -113,7 +129,10 @@ impl<'r, 'p> EpochRun<'r, 'p> {
         if !matches!(self.intent.kind, EpochKind::Backfill { .. }) {
             let source = Arc::clone(&self.pipeline.source);
             let backoff = self.pipeline.backoff;
-            self.step("source_commit", None, async { backoff.retry("source commit", || source.commit(&reached)).await }).await?;
+            self.step("source_commit", None, async {
+                backoff.retry("source commit", || source.commit(&reached)).await
+            })
+            .await?;
         }
         self.runner.strike(&KillPoint::AfterSourceCommit)?;
         Ok(report)
@@ -157,7 +176,13 @@ impl<'r, 'p> EpochRun<'r, 'p> {
         let from = if self.intent.from_start { Checkpoint::new() } else { self.runner.log.head.checkpoint.clone() };
         let mut upto = from.clone();
         upto.apply(&self.intent.upto);
-        EpochPlan { from, upto, pins: self.intent.pins.clone(), rows: self.intent.rows, window: window_of(&self.intent) }
+        EpochPlan {
+            from,
+            upto,
+            pins: self.intent.pins.clone(),
+            rows: self.intent.rows,
+            window: window_of(&self.intent),
+        }
     }
 
     async fn scan(&mut self) -> Result<Input> {
@@ -193,11 +218,22 @@ impl<'r, 'p> EpochRun<'r, 'p> {
                     store.put(&object, state::parquet_bytes(&schema, &batches)?).await?;
                     objects.insert(name.clone(), vec![object]);
                 }
-                let rejects = if input.outcome.rejects.is_empty() { None } else { Some(format!("{folder}/{attempt}/source/rejects.json")) };
+                let rejects = if input.outcome.rejects.is_empty() {
+                    None
+                } else {
+                    Some(format!("{folder}/{attempt}/source/rejects.json"))
+                };
                 if let Some(object) = &rejects {
                     store.put(object, crate::store::json(&input.outcome.rejects)?).await?;
                 }
-                Ok(Read { epoch, attempt, reached: base.delta(&input.outcome.reached), spool: objects, left_out: input.outcome.left_out.clone(), rejects })
+                Ok(Read {
+                    epoch,
+                    attempt,
+                    reached: base.delta(&input.outcome.reached),
+                    spool: objects,
+                    left_out: input.outcome.left_out.clone(),
+                    rejects,
+                })
             })
             .await?;
         self.runner.log.append(RecordBody::Read(read)).await
@@ -207,8 +243,12 @@ impl<'r, 'p> EpochRun<'r, 'p> {
     fn check_whole(&self, input: &Input) -> Result<()> {
         match input.outcome.left_out.first() {
             Some(first) if self.pipeline.mode == Mode::Full => {
-                let reason = format!("it could not be read ({}), and mode = \"full\" must not replace everything by less; mend or remove it", first.reason);
-                Err(Error::refused(Origin::new(self.connector()).partition(&first.partition), ErrorClass::Data, reason).at(&self.pipeline.name, self.intent.epoch, "scan"))
+                let reason = format!(
+                    "it could not be read ({}), and mode = \"full\" must not replace everything by less; mend or remove it",
+                    first.reason
+                );
+                Err(Error::refused(Origin::new(self.connector()).partition(&first.partition), ErrorClass::Data, reason)
+                    .at(&self.pipeline.name, self.intent.epoch, "scan"))
             }
             _ => Ok(()),
         }
@@ -230,11 +270,16 @@ impl<'r, 'p> EpochRun<'r, 'p> {
         let nothing_read = self.intent.pins.is_null();
         let (late_letters, compared) = self
             .step("compare", None, async {
-                let mut relation = if nothing_read { planned(pipeline, &context, &step.relation).await? } else { graph.relation(&step.relation, Base::Epoch).await? };
+                let mut relation = if nothing_read {
+                    planned(pipeline, &context, &step.relation).await?
+                } else {
+                    graph.relation(&step.relation, Base::Epoch).await?
+                };
                 if let Some(window) = &window {
-                    relation = relation.with_frame(within(&context, relation.frame.clone(), window)?);
+                    relation = relation.with_frame(within(relation.frame.clone(), window)?);
                 }
-                let mut compared = compare(&context, &step.relation, &relation, step.history.as_ref(), version.as_deref()).await?;
+                let mut compared =
+                    compare(&context, &step.relation, &relation, step.history.as_ref(), version.as_deref()).await?;
                 let mut letters = Vec::new();
                 if pipeline.late == LatePolicy::DeadLetter && !rebuild {
                     letters = drop_late(&context, &step.relation, &mut compared).await?;
@@ -243,8 +288,14 @@ impl<'r, 'p> EpochRun<'r, 'p> {
                     compared.touch_all(&context, step.history.as_ref(), version.as_deref()).await?;
                 }
                 graph.set_history(Base::Epoch, compared.changed.clone());
-                graph.set_history(Base::Touched, compared.merged(&context, step.history.as_ref(), version.as_deref(), false).await?);
-                graph.set_history(Base::All, compared.merged(&context, step.history.as_ref(), version.as_deref(), true).await?);
+                graph.set_history(
+                    Base::Touched,
+                    compared.merged(&context, step.history.as_ref(), version.as_deref(), false).await?,
+                );
+                graph.set_history(
+                    Base::All,
+                    compared.merged(&context, step.history.as_ref(), version.as_deref(), true).await?,
+                );
                 Ok((letters, compared))
             })
             .await?;
@@ -268,12 +319,14 @@ impl<'r, 'p> EpochRun<'r, 'p> {
                     Some(delivery) => delivery.rows.clone(),
                     None => {
                         let rows = outgoing(pipeline, graph, &context, compared, &relation, rebuild).await?;
-                        let readers = pipeline.sinks.iter().filter(|sink| pipeline.sink_relation(sink) == relation).count();
+                        let readers =
+                            pipeline.sinks.iter().filter(|sink| pipeline.sink_relation(sink) == relation).count();
                         // A relation with several readers is computed once.
                         if readers > 1 { rows.with_frame(context.share(rows.frame().clone()).await?) } else { rows }
                     }
                 };
-                let held = step.sink.idempotence() == Idempotence::Transactional && tokens.get(&step.name).copied().flatten() == Some(token);
+                let held = step.sink.idempotence() == Idempotence::Transactional
+                    && tokens.get(&step.name).copied().flatten() == Some(token);
                 deliveries.push(Delivery { step, relation, rows, held });
             }
             for idx in 0..pipeline.steps.len() {
@@ -309,7 +362,11 @@ impl<'r, 'p> EpochRun<'r, 'p> {
         if let Some(note) = notes.iter().find(|note| note.level == NoteLevel::Fail && note.rows > 0) {
             let mut origin = Origin::new(connector).partition(note.step.clone());
             origin.symbol = note.symbol.clone();
-            let error = Error::refused(origin, ErrorClass::Data, format!("{} rows break the rule `{}`: {}", note.rows, note.kind, note.text));
+            let error = Error::refused(
+                origin,
+                ErrorClass::Data,
+                format!("{} rows break the rule `{}`: {}", note.rows, note.kind, note.text),
+            );
             return Err(error.at(&self.pipeline.name, self.intent.epoch, format!("step `{}`", note.step)));
         }
         Ok(notes)
@@ -376,14 +433,23 @@ impl<'r, 'p> EpochRun<'r, 'p> {
 
     // ---- dead letters, state, commit
 
-    async fn deliver(&mut self, input: &Input, compared: Option<&Compared>, deliveries: &[Delivery<'p>], staged: &mut [Option<Staged>]) -> Result<Vec<SinkReport>> {
+    async fn deliver(
+        &mut self,
+        input: &Input,
+        compared: Option<&Compared>,
+        deliveries: &[Delivery<'p>],
+        staged: &mut [Option<Staged>],
+    ) -> Result<Vec<SinkReport>> {
         for (delivery, staged) in deliveries.iter().zip(staged.iter()) {
             let refused = staged.as_ref().map(|staged| staged.refused.as_slice()).unwrap_or_default();
             self.letters.extend(refused_by(&delivery.step.name, &delivery.relation, refused));
         }
-        let rows: u64 = staged.iter().flatten().map(|staged| staged.rows).sum::<u64>() + compared.map_or(0, |compared| compared.n_unchanged);
+        let rows: u64 = staged.iter().flatten().map(|staged| staged.rows).sum::<u64>()
+            + compared.map_or(0, |compared| compared.n_unchanged);
         let held = deliveries.iter().any(|delivery| delivery.held);
-        self.letters.check(self.pipeline.max_dead_letters, if held { rows.max(1) } else { rows }).map_err(|error| error.at(&self.pipeline.name, self.intent.epoch, "dead letters"))?;
+        self.letters
+            .check(self.pipeline.max_dead_letters, if held { rows.max(1) } else { rows })
+            .map_err(|error| error.at(&self.pipeline.name, self.intent.epoch, "dead letters"))?;
         let mut letters = self.save_letters().await?;
         self.runner.strike(&KillPoint::AfterDeadLetters)?;
         let state = self.save_state(compared).await?;
@@ -392,7 +458,16 @@ impl<'r, 'p> EpochRun<'r, 'p> {
         for (delivery, staged) in deliveries.iter().zip(staged.iter_mut()) {
             let before = self.letters.len();
             let written = match staged.take() {
-                Some(staged) => self.commit_sink(&delivery.step.name, &delivery.step.sink, &delivery.relation, &delivery.rows, staged).await?,
+                Some(staged) => {
+                    self.commit_sink(
+                        &delivery.step.name,
+                        &delivery.step.sink,
+                        &delivery.relation,
+                        &delivery.rows,
+                        staged,
+                    )
+                    .await?
+                }
                 None => Written { location: "held already".into(), ..Written::default() },
             };
             if self.letters.len() > before {
@@ -421,7 +496,11 @@ impl<'r, 'p> EpochRun<'r, 'p> {
         let (folder, attempt) = (self.folder.clone(), self.attempt.clone());
         let letters = std::mem::take(&mut self.letters);
         let backoff = self.pipeline.backoff;
-        let saved = self.step("dead_letters", None, async { backoff.retry("dead letters", || letters.save(&store, &folder, &attempt)).await }).await;
+        let saved = self
+            .step("dead_letters", None, async {
+                backoff.retry("dead letters", || letters.save(&store, &folder, &attempt)).await
+            })
+            .await;
         self.letters = letters;
         Ok(saved?.map(|name| (name, self.letters.len())))
     }
@@ -432,10 +511,20 @@ impl<'r, 'p> EpochRun<'r, 'p> {
         let store = self.pipeline.store.clone();
         let name = format!("{}/{}/state/{}/0.parquet", self.folder, self.attempt, history.relation);
         let fingerprint = self.runner.definition.input_fingerprint();
-        let touched: LastBars = compared.touched.iter().filter(|(_, touched)| touched.last > i64::MIN).map(|(symbol, touched)| (symbol.clone(), touched.last)).collect();
+        let touched: LastBars = compared
+            .touched
+            .iter()
+            .filter(|(_, touched)| touched.last > i64::MIN)
+            .map(|(symbol, touched)| (symbol.clone(), touched.last))
+            .collect();
         let (pipeline, rebuild) = (self.pipeline, matches!(self.intent.kind, EpochKind::Rebuild { .. }));
         self.step("state", None, async {
-            let mut all = if rebuild || before.objects.is_empty() || touched.is_empty() && before.fingerprint == fingerprint { LastBars::new() } else { state::load(&store, &pipeline.name, &before, &fingerprint).await? };
+            let mut all =
+                if rebuild || before.objects.is_empty() || touched.is_empty() && before.fingerprint == fingerprint {
+                    LastBars::new()
+                } else {
+                    state::load(&store, &pipeline.name, &before, &fingerprint).await?
+                };
             let mut moved = LastBars::new();
             for (symbol, last) in touched {
                 let last = all.get(&symbol).copied().map_or(last, |known| known.max(last));
@@ -448,7 +537,14 @@ impl<'r, 'p> EpochRun<'r, 'p> {
     }
 
     /// Commits one sink. After a failed commit the sink is opened again: if it holds the token, the epoch is done there.
-    async fn commit_sink(&mut self, name: &str, sink: &Arc<dyn Sink>, relation: &str, rows: &EpochRows, staged: Staged) -> Result<Written> {
+    async fn commit_sink(
+        &mut self,
+        name: &str,
+        sink: &Arc<dyn Sink>,
+        relation: &str,
+        rows: &EpochRows,
+        staged: Staged,
+    ) -> Result<Written> {
         let token = self.token;
         let mut rows = rows.clone();
         let mut staged = staged;
@@ -485,7 +581,11 @@ impl<'r, 'p> EpochRun<'r, 'p> {
             rows = without(&rows, &written.refused)?;
             staged = self.stage_again(name, sink, &rows).await?;
         }
-        Err(Error::refused(Origin::new(name), ErrorClass::Internal, format!("it refused other rows in each of {REFUSAL_ROUNDS} commits")))
+        Err(Error::refused(
+            Origin::new(name),
+            ErrorClass::Internal,
+            format!("it refused other rows in each of {REFUSAL_ROUNDS} commits"),
+        ))
     }
 
     async fn stage_again(&mut self, name: &str, sink: &Arc<dyn Sink>, rows: &EpochRows) -> Result<Staged> {
@@ -512,7 +612,14 @@ impl<'r, 'p> EpochRun<'r, 'p> {
         Ok(())
     }
 
-    async fn commit_store(&mut self, input: &Input, deliveries: &[Delivery<'p>], reports: &[SinkReport], dead_letters: Option<(String, u64)>, state: crate::store::StateRef) -> Result<()> {
+    async fn commit_store(
+        &mut self,
+        input: &Input,
+        deliveries: &[Delivery<'p>],
+        reports: &[SinkReport],
+        dead_letters: Option<(String, u64)>,
+        state: crate::store::StateRef,
+    ) -> Result<()> {
         let head = &self.runner.log.head;
         let mut sinks = head.commit.as_ref().map(|commit| commit.sinks.clone()).unwrap_or_default();
         sinks.retain(|name, _| name == DEAD_LETTER_SINK || self.pipeline.sinks.iter().any(|sink| sink.name == *name));
@@ -550,12 +657,20 @@ impl<'r, 'p> EpochRun<'r, 'p> {
             };
             log.append(RecordBody::Commit(commit)).await
         };
-        telemetry::step(&pipeline, epoch, "store_commit", None, work).await.map_err(|error| error.at(&pipeline, epoch, "store commit"))?;
+        telemetry::step(&pipeline, epoch, "store_commit", None, work)
+            .await
+            .map_err(|error| error.at(&pipeline, epoch, "store commit"))?;
         self.steps.insert("store_commit".into(), start.elapsed().as_secs_f64());
         Ok(())
     }
 
-    fn report(&self, input: &Input, compared: Option<&Compared>, sinks: Vec<SinkReport>, notes: Vec<Note>) -> EpochReport {
+    fn report(
+        &self,
+        input: &Input,
+        compared: Option<&Compared>,
+        sinks: Vec<SinkReport>,
+        notes: Vec<Note>,
+    ) -> EpochReport {
         let kind = match &self.intent.kind {
             EpochKind::Run => "run",
             EpochKind::Backfill { .. } => "backfill",
@@ -572,7 +687,11 @@ impl<'r, 'p> EpochRun<'r, 'p> {
             changed: compared.map(|compared| compared.n_changed),
             unchanged: compared.map(|compared| compared.n_unchanged),
             fresh_symbols: touched.map_or(0, |touched| touched.values().filter(|touched| !touched.late).count() as u64),
-            late_symbols: touched.map(|touched| touched.iter().filter(|(_, touched)| touched.late).map(|(symbol, _)| symbol.clone()).collect()).unwrap_or_default(),
+            late_symbols: touched
+                .map(|touched| {
+                    touched.iter().filter(|(_, touched)| touched.late).map(|(symbol, _)| symbol.clone()).collect()
+                })
+                .unwrap_or_default(),
             sinks,
             dead_letters: self.letters.len(),
             first_dead_letters: self.letters.first(SHOWN_LETTERS),
@@ -600,7 +719,12 @@ fn window_of(intent: &Intent) -> Option<Window> {
 }
 
 /// Reads the source to the end of its plan, once.
-async fn scan_once(pipeline: &Pipeline, context: &EpochContext, plan: &EpochPlan, progress: &dyn super::progress::Progress) -> Result<Input> {
+async fn scan_once(
+    pipeline: &Pipeline,
+    context: &EpochContext,
+    plan: &EpochPlan,
+    progress: &dyn super::progress::Progress,
+) -> Result<Input> {
     let scan = pipeline.source.scan(plan).await?;
     let known = pipeline.source.relations();
     let mut given = reference_tables(pipeline, context)?;
@@ -621,7 +745,10 @@ async fn scan_once(pipeline: &Pipeline, context: &EpochContext, plan: &EpochPlan
 }
 
 fn reference_tables(pipeline: &Pipeline, context: &EpochContext) -> Result<BTreeMap<String, Relation>> {
-    let tables = pipeline.tables.iter().map(|(name, table)| Ok((name.clone(), Relation::new(context.session.read_table(Arc::clone(table))?))));
+    let tables = pipeline
+        .tables
+        .iter()
+        .map(|(name, table)| Ok((name.clone(), Relation::new(context.session.read_table(Arc::clone(table))?))));
     tables.collect()
 }
 
@@ -646,7 +773,13 @@ async fn planned(pipeline: &Pipeline, context: &EpochContext, name: &str) -> Res
 }
 
 /// The input that an earlier attempt sealed.
-async fn spooled(pipeline: &Pipeline, context: &EpochContext, store: &crate::store::CheckpointStore, read: &Read, base: Checkpoint) -> Result<Input> {
+async fn spooled(
+    pipeline: &Pipeline,
+    context: &EpochContext,
+    store: &crate::store::CheckpointStore,
+    read: &Read,
+    base: Checkpoint,
+) -> Result<Input> {
     let known = pipeline.source.relations();
     let mut given = reference_tables(pipeline, context)?;
     let mut rows = BTreeMap::new();
@@ -662,7 +795,8 @@ async fn spooled(pipeline: &Pipeline, context: &EpochContext, store: &crate::sto
     }
     let rejects = match &read.rejects {
         Some(object) => {
-            let corrupt = || Error::StoreCorrupt { path: store.path(object).to_string(), reason: "it is missing".into() };
+            let corrupt =
+                || Error::StoreCorrupt { path: store.path(object).to_string(), reason: "it is missing".into() };
             store.parse(object, &store.get(object).await?.ok_or_else(corrupt)?)?
         }
         None => Vec::new(),
@@ -673,7 +807,7 @@ async fn spooled(pipeline: &Pipeline, context: &EpochContext, store: &crate::sto
 }
 
 /// The bars within a backfill's window.
-fn within(context: &EpochContext, frame: DataFrame, window: &Window) -> Result<DataFrame> {
+fn within(frame: DataFrame, window: &Window) -> Result<DataFrame> {
     let mut frame = frame;
     let column = if frame.schema().has_column_with_unqualified_name("date") { "date" } else { "ts" };
     let date = || cast(col(column), arrow::datatypes::DataType::Date32);
@@ -688,13 +822,13 @@ fn within(context: &EpochContext, frame: DataFrame, window: &Window) -> Result<D
         let symbols: Vec<Expr> = window.symbols.iter().map(|symbol| lit(symbol.as_str())).collect();
         frame = frame.filter(col("symbol").in_list(symbols, false))?;
     }
-    debug_assert_eq!(context.planning, false);
     Ok(frame)
 }
 
 /// Takes late bars out; they become dead letters.
 async fn drop_late(context: &EpochContext, relation: &str, compared: &mut Compared) -> Result<Vec<DeadLetter>> {
-    let late: Vec<&String> = compared.touched.iter().filter(|(_, touched)| touched.late).map(|(symbol, _)| symbol).collect();
+    let late: Vec<&String> =
+        compared.touched.iter().filter(|(_, touched)| touched.late).map(|(symbol, _)| symbol).collect();
     if late.is_empty() {
         return Ok(Vec::new());
     }
@@ -702,7 +836,10 @@ async fn drop_late(context: &EpochContext, relation: &str, compared: &mut Compar
         let session = child(context, &[("c", compared.changed.frame.clone()), ("t", compared.newest_table(context)?)])?;
         let older = session.sql("SELECT c.* FROM c JOIN t ON c.symbol = t.symbol WHERE arrow_cast(arrow_cast(c.ts, 'Timestamp(Microsecond, None)'), 'Int64') <= t.newest").await?;
         let newer = session.sql("SELECT c.* FROM c LEFT JOIN t ON c.symbol = t.symbol WHERE t.newest IS NULL OR arrow_cast(arrow_cast(c.ts, 'Timestamp(Microsecond, None)'), 'Int64') > t.newest").await?;
-        let position = datafusion::functions::string::expr_fn::concat_ws(lit("|"), compared.changed.key.iter().map(|column| cast(col(column), arrow::datatypes::DataType::Utf8)).collect());
+        let position = datafusion::functions::string::expr_fn::concat_ws(
+            lit("|"),
+            compared.changed.key.iter().map(|column| cast(col(column), arrow::datatypes::DataType::Utf8)).collect(),
+        );
         let rejects = reject_frame(older, relation, position, col("symbol"), lit(LATE))?;
         (rejects_of(relation, &rejects).await?, context.share(newer).await?)
     };
@@ -713,7 +850,10 @@ async fn drop_late(context: &EpochContext, relation: &str, compared: &mut Compar
 /// The rows but for those that the sink's system refuses.
 fn without(rows: &EpochRows, refused: &[RefusedRow]) -> Result<EpochRows> {
     let is_refused = |row: &RefusedRow| {
-        let columns = row.key.iter().map(|(column, value)| cast(col(datafusion::common::Column::from_name(column)), arrow::datatypes::DataType::Utf8).eq(lit(value.as_str())));
+        let columns = row.key.iter().map(|(column, value)| {
+            cast(col(datafusion::common::Column::from_name(column)), arrow::datatypes::DataType::Utf8)
+                .eq(lit(value.as_str()))
+        });
         columns.reduce(Expr::and)
     };
     let mut frame = rows.frame().clone();

@@ -1,5 +1,6 @@
 //! Evaluates the relations of a pipeline over one of three bases.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
 use datafusion::prelude::DataFrame;
@@ -56,7 +57,15 @@ pub(crate) struct Graph<'a> {
 
 impl<'a> Graph<'a> {
     pub(crate) fn new(pipeline: &'a Pipeline, epoch: &'a EpochContext, given: BTreeMap<String, Relation>) -> Self {
-        Self { pipeline, epoch, given, history: HashMap::new(), done: HashMap::new(), side: Vec::new(), scopes: HashMap::new() }
+        Self {
+            pipeline,
+            epoch,
+            given,
+            history: HashMap::new(),
+            done: HashMap::new(),
+            side: Vec::new(),
+            scopes: HashMap::new(),
+        }
     }
 
     /// Puts rows at the history relation for one base.
@@ -75,7 +84,8 @@ impl<'a> Graph<'a> {
         if let Some(relation) = self.given.get(name) {
             return Ok(relation.clone());
         }
-        let step = self.pipeline.step_of(name).ok_or_else(|| Error::schema(name, format!("there is no relation `{name}`")))?;
+        let step =
+            self.pipeline.step_of(name).ok_or_else(|| Error::schema(name, format!("there is no relation `{name}`")))?;
         let base = if self.pipeline.is_after_history(name) { base } else { Base::Epoch };
         if !self.done.contains_key(&(step, base)) {
             let outputs = Box::pin(self.apply(step, base)).await?;
@@ -90,7 +100,9 @@ impl<'a> Graph<'a> {
 
     /// Everything a step reads, then the step itself.
     async fn apply(&mut self, idx: usize, base: Base) -> Result<BTreeMap<String, Relation>> {
-        let Some(step) = self.pipeline.steps.get(idx) else { return Err(Error::internal("a step that does not exist was asked for")) };
+        let Some(step) = self.pipeline.steps.get(idx) else {
+            return Err(Error::internal("a step that does not exist was asked for"));
+        };
         let input = self.pipeline.step_input(idx);
         let mut inputs: BTreeMap<String, Relation> = BTreeMap::new();
         for name in std::iter::once(input.clone()).chain(step.transform.reads()) {
@@ -103,8 +115,13 @@ impl<'a> Graph<'a> {
                 inputs.insert(name.clone(), relation);
             }
         }
-        let outputs = step.transform.apply(&Relations::new(input, inputs), self.epoch).await.map_err(|error| self.in_step(&step.name, error))?;
-        let mut relations: BTreeMap<String, Relation> = outputs.others.into_iter().map(|(name, relation)| (format!("{}.{name}", step.name), relation)).collect();
+        let outputs = step
+            .transform
+            .apply(&Relations::new(input, inputs), self.epoch)
+            .await
+            .map_err(|error| self.in_step(&step.name, error))?;
+        let mut relations: BTreeMap<String, Relation> =
+            outputs.others.into_iter().map(|(name, relation)| (format!("{}.{name}", step.name), relation)).collect();
         if let Some(output) = outputs.output {
             relations.insert(step.name.clone(), output);
         }
@@ -117,8 +134,8 @@ impl<'a> Graph<'a> {
             }
         }
         // Over another base the plan holds the engine's own joins: the first look counts.
-        if !self.scopes.contains_key(&idx) {
-            self.scopes.insert(idx, scope);
+        if let Entry::Vacant(first) = self.scopes.entry(idx) {
+            first.insert(scope);
             self.side.push(SideOutputs { step: step.name.clone(), rejects: outputs.rejects, notes: outputs.notes });
         }
         Ok(relations)
@@ -134,7 +151,9 @@ impl<'a> Graph<'a> {
     /// The widest scope between the history relation and `name`; [`Scope::Row`] before it. Steps whose scope is only known
     /// by their plan count once they have been applied.
     pub(crate) fn scope_after_history(&self, name: &str) -> Scope {
-        if !self.pipeline.is_after_history(name) || self.pipeline.history.as_ref().is_some_and(|history| history.relation == name) {
+        if !self.pipeline.is_after_history(name)
+            || self.pipeline.history.as_ref().is_some_and(|history| history.relation == name)
+        {
             return Scope::Row;
         }
         let Some(idx) = self.pipeline.step_of(name) else { return Scope::Row };

@@ -37,7 +37,11 @@ impl std::str::FromStr for Guarantee {
             "at-least-once" => Ok(Self::AtLeastOnce),
             "effectively-once" => Ok(Self::EffectivelyOnce),
             "exactly-once" => Ok(Self::ExactlyOnce),
-            _ => Err(crate::Error::parameter("pipeline", "require", format!("`{text}` is none of at-least-once, effectively-once, exactly-once"))),
+            _ => Err(crate::Error::parameter(
+                "pipeline",
+                "require",
+                format!("`{text}` is none of at-least-once, effectively-once, exactly-once"),
+            )),
         }
     }
 }

@@ -41,10 +41,20 @@ pub enum KillPoint {
 impl KillPoint {
     /// Every point that an epoch with these sinks passes, in order. `AfterRead` only comes with a best-effort source.
     pub fn all(sinks: &[&str]) -> Vec<KillPoint> {
-        let mut points = vec![Self::AfterClaim, Self::AfterOpen, Self::AfterPlan, Self::AfterIntent, Self::AfterScan, Self::AfterRead, Self::AfterApply];
+        let mut points = vec![
+            Self::AfterClaim,
+            Self::AfterOpen,
+            Self::AfterPlan,
+            Self::AfterIntent,
+            Self::AfterScan,
+            Self::AfterRead,
+            Self::AfterApply,
+        ];
         points.extend(sinks.iter().map(|sink| Self::AfterStage((*sink).into())));
         points.extend([Self::AfterDeadLetters, Self::AfterState]);
-        points.extend(sinks.iter().flat_map(|sink| [Self::BeforeCommit((*sink).into()), Self::AfterCommit((*sink).into())]));
+        points.extend(
+            sinks.iter().flat_map(|sink| [Self::BeforeCommit((*sink).into()), Self::AfterCommit((*sink).into())]),
+        );
         points.extend([Self::AfterStoreCommit, Self::AfterSourceCommit]);
         points
     }

@@ -47,10 +47,18 @@ impl Letters {
         let first = format!("{} {}@{}: {}", first.connector, first.partition, first.position, first.reason);
         if max.is_some_and(|max| refused > max) {
             let max = max.unwrap_or_default();
-            return Err(Error::DeadLetters { refused, reason: format!("max_dead_letters = {max}; nothing was delivered"), first });
+            return Err(Error::DeadLetters {
+                refused,
+                reason: format!("max_dead_letters = {max}; nothing was delivered"),
+                first,
+            });
         }
         if rows == 0 {
-            return Err(Error::DeadLetters { refused, reason: "nothing else was left of the epoch; nothing was delivered".into(), first });
+            return Err(Error::DeadLetters {
+                refused,
+                reason: "nothing else was left of the epoch; nothing was delivered".into(),
+                first,
+            });
         }
         Ok(())
     }
@@ -58,10 +66,13 @@ impl Letters {
     /// Adds what earlier attempts of the same intent left.
     pub(crate) async fn load_attempts(&mut self, store: &CheckpointStore, folder: &str) -> Result<()> {
         let path = store.path(folder);
-        let names: Vec<_> = store.object_store().list(Some(&path)).map_ok(|meta| meta.location).try_collect().await.or_else(|source| match source {
-            object_store::Error::NotFound { .. } => Ok(Vec::new()),
-            source => Err(Error::Store { operation: "list", path: path.to_string(), source: Box::new(source) }),
-        })?;
+        let names: Vec<_> =
+            store.object_store().list(Some(&path)).map_ok(|meta| meta.location).try_collect().await.or_else(
+                |source| match source {
+                    object_store::Error::NotFound { .. } => Ok(Vec::new()),
+                    source => Err(Error::Store { operation: "list", path: path.to_string(), source: Box::new(source) }),
+                },
+            )?;
         for name in names.iter().filter(|name| name.filename() == Some("dead_letters.json")) {
             let attempt = name.parts().rev().nth(1).map(|part| part.as_ref().to_owned()).unwrap_or_default();
             let relative = format!("{folder}/{attempt}/dead_letters.json");
@@ -88,10 +99,13 @@ pub(crate) async fn rejects_of(step: &str, frame: &DataFrame) -> Result<Vec<Dead
     let mut letters = Vec::new();
     for batch in frame.clone().collect().await? {
         let text = |name: &str| -> Result<_> {
-            let column = batch.column_by_name(name).ok_or_else(|| Error::schema(step, format!("the rejects lack the column `{name}`")))?;
+            let column = batch
+                .column_by_name(name)
+                .ok_or_else(|| Error::schema(step, format!("the rejects lack the column `{name}`")))?;
             Ok(arrow::compute::cast(column, &DataType::Utf8)?)
         };
-        let (partition, position, symbol, reason, payload) = (text("partition")?, text("position")?, text("symbol")?, text("reason")?, text("payload")?);
+        let (partition, position, symbol, reason, payload) =
+            (text("partition")?, text("position")?, text("symbol")?, text("reason")?, text("payload")?);
         let value = |array: &dyn Array, idx: usize| -> Option<String> {
             let array = array.as_string::<i32>();
             array.is_valid(idx).then(|| array.value(idx).to_owned())
@@ -132,7 +146,12 @@ pub(crate) async fn notes_of(side: &SideOutputs) -> Result<Vec<Note>> {
             let (kind, symbol, level, sentence) = (text(0)?, text(1)?, text(3)?, text(4)?);
             let rows = batch.column(2).as_primitive::<Int64Type>();
             for idx in 0..batch.num_rows() {
-                let value = |array: &dyn Array| array.as_string_opt::<i32>().filter(|array| array.is_valid(idx)).map(|array| array.value(idx).to_owned());
+                let value = |array: &dyn Array| {
+                    array
+                        .as_string_opt::<i32>()
+                        .filter(|array| array.is_valid(idx))
+                        .map(|array| array.value(idx).to_owned())
+                };
                 let level = match value(&level).as_deref() {
                     Some("fail") => NoteLevel::Fail,
                     Some("warning") => NoteLevel::Warning,

@@ -13,15 +13,31 @@ use crate::sink::EpochRows;
 use crate::transform::Scope;
 
 /// The rows of a relation for one sink in this epoch.
-pub(crate) async fn outgoing(pipeline: &Pipeline, graph: &mut Graph<'_>, epoch: &EpochContext, compared: Option<&Compared>, name: &str, rebuild: bool) -> Result<EpochRows> {
+pub(crate) async fn outgoing(
+    pipeline: &Pipeline,
+    graph: &mut Graph<'_>,
+    epoch: &EpochContext,
+    compared: Option<&Compared>,
+    name: &str,
+    rebuild: bool,
+) -> Result<EpochRows> {
     let relation = match compared {
-        Some(compared) if pipeline.is_after_history(name) => changed_part(pipeline, graph, epoch, compared, name, rebuild).await?,
+        Some(compared) if pipeline.is_after_history(name) => {
+            changed_part(pipeline, graph, epoch, compared, name, rebuild).await?
+        }
         _ => graph.relation(name, Base::Epoch).await?,
     };
-    Ok(versioned(epoch, name, &relation)?)
+    versioned(epoch, name, &relation)
 }
 
-async fn changed_part(pipeline: &Pipeline, graph: &mut Graph<'_>, epoch: &EpochContext, compared: &Compared, name: &str, rebuild: bool) -> Result<Relation> {
+async fn changed_part(
+    pipeline: &Pipeline,
+    graph: &mut Graph<'_>,
+    epoch: &EpochContext,
+    compared: &Compared,
+    name: &str,
+    rebuild: bool,
+) -> Result<Relation> {
     let is_history = pipeline.history.as_ref().is_some_and(|history| history.relation == name);
     if is_history {
         // A rebuilt sink gets all that the history holds; the history's own table merges it to nothing.

@@ -134,7 +134,9 @@ impl Pipeline {
             return invalid("a run is a backfill or a rebuild, not both".into());
         }
         if options.window.is_some() && self.history.is_none() {
-            return invalid("a backfill needs a history relation: without one the bars around its window are unknown".into());
+            return invalid(
+                "a backfill needs a history relation: without one the bars around its window are unknown".into(),
+            );
         }
         match options.rebuild.as_ref().and_then(|rebuild| rebuild.sink.as_ref()) {
             Some(name) if !self.sinks.iter().any(|sink| sink.name == *name) => {
@@ -229,7 +231,16 @@ pub(crate) struct Runner<'a> {
 
 impl<'a> Runner<'a> {
     fn new(pipeline: &'a Pipeline, options: RunOptions, log: Log, definition: Definition) -> Self {
-        Self { pipeline, options, log, definition, tokens: BTreeMap::new(), same_input: true, epochs: Vec::new(), finished: false }
+        Self {
+            pipeline,
+            options,
+            log,
+            definition,
+            tokens: BTreeMap::new(),
+            same_input: true,
+            epochs: Vec::new(),
+            finished: false,
+        }
     }
 
     /// Passes a kill point.
@@ -247,7 +258,10 @@ impl<'a> Runner<'a> {
         let open = self.log.head.open.as_ref().map(|intent| intent.definition.clone());
         for fingerprint in [committed, open].into_iter().flatten().filter(|fingerprint| !fingerprint.is_empty()) {
             let Some(earlier) = Definition::load(&self.pipeline.store, &fingerprint).await? else {
-                return Err(Error::StoreCorrupt { path: self.pipeline.store.path("definitions").to_string(), reason: format!("definition {fingerprint} is missing") });
+                return Err(Error::StoreCorrupt {
+                    path: self.pipeline.store.path("definitions").to_string(),
+                    reason: format!("definition {fingerprint} is missing"),
+                });
             };
             self.same_input &= self.definition.same_input(&earlier);
             let mut difference = self.definition.difference(&earlier);
@@ -264,7 +278,8 @@ impl<'a> Runner<'a> {
 
     /// The sinks and, last, the dead-letter sink.
     pub(crate) fn sinks(&self) -> Vec<(String, Arc<dyn Sink>)> {
-        let dead_letters = self.pipeline.dead_letters.iter().map(|sink| (DEAD_LETTER_SINK.to_owned(), Arc::clone(sink)));
+        let dead_letters =
+            self.pipeline.dead_letters.iter().map(|sink| (DEAD_LETTER_SINK.to_owned(), Arc::clone(sink)));
         self.pipeline.sinks.iter().map(|sink| (sink.name.clone(), Arc::clone(&sink.sink))).chain(dead_letters).collect()
     }
 
@@ -276,7 +291,10 @@ impl<'a> Runner<'a> {
     async fn open_sinks(&mut self) -> Result<()> {
         let epoch = next_epoch(&self.log);
         for (name, sink) in self.sinks() {
-            let token = self.open_sink(&name, sink.as_ref()).await.map_err(|error| error.at(&self.pipeline.name, epoch, format!("open of sink `{name}`")))?;
+            let token = self
+                .open_sink(&name, sink.as_ref())
+                .await
+                .map_err(|error| error.at(&self.pipeline.name, epoch, format!("open of sink `{name}`")))?;
             if self.options.rebuild.is_none() {
                 self.check_token(&name, sink.as_ref(), token)?;
             }
@@ -292,7 +310,8 @@ impl<'a> Runner<'a> {
         if token.is_some() && token == open {
             return Ok(());
         }
-        let since_now = self.pipeline.sinks.iter().any(|step| step.name == name && step.since_now) || name == DEAD_LETTER_SINK;
+        let since_now =
+            self.pipeline.sinks.iter().any(|step| step.name == name && step.since_now) || name == DEAD_LETTER_SINK;
         match (head.commit.as_ref().map(|commit| commit.sinks.get(name)), token) {
             // A first run, or a sink that joins.
             (None, None) => Ok(()),
@@ -372,7 +391,9 @@ impl<'a> Runner<'a> {
             }
             let Some(plan) = self.plan(&from, &self.limit(&skip)).await? else { break };
             let moved = from.delta(&plan.upto);
-            let wanted = target.as_ref().is_some_and(|target| moved.set.keys().any(|partition| target.get(partition).is_some()) || moved.set.is_empty());
+            let wanted = target.as_ref().is_some_and(|target| {
+                moved.set.keys().any(|partition| target.get(partition).is_some()) || moved.set.is_empty()
+            });
             if !wanted || full && self.is_same_as_last(&plan) {
                 break;
             }
@@ -398,7 +419,9 @@ impl<'a> Runner<'a> {
     }
 
     async fn rebuild(&mut self, rebuild: &Rebuild) -> Result<()> {
-        for sink in self.pipeline.sinks.iter().filter(|sink| rebuild.sink.as_ref().is_none_or(|name| *name == sink.name)) {
+        for sink in
+            self.pipeline.sinks.iter().filter(|sink| rebuild.sink.as_ref().is_none_or(|name| *name == sink.name))
+        {
             if sink.sink.write_mode() == crate::sink::WriteMode::Append {
                 tracing::warn!(sink = %sink.name, "this sink only appends: it gets its rows again");
             }
@@ -408,9 +431,17 @@ impl<'a> Runner<'a> {
         let from = if from_start { Checkpoint::new() } else { self.log.head.checkpoint.clone() };
         let limit = EpochLimit { everything: from_start, ..EpochLimit::default() };
         let plan = self.plan(&from, &limit).await?;
-        let plan = plan.unwrap_or_else(|| EpochPlan { upto: from.clone(), from, pins: serde_json::Value::Null, rows: None, window: None });
+        let plan = plan.unwrap_or_else(|| EpochPlan {
+            upto: from.clone(),
+            from,
+            pins: serde_json::Value::Null,
+            rows: None,
+            window: None,
+        });
         let highest = self.tokens.values().flatten().map(|token| token.epoch).max().unwrap_or(0);
-        let epoch = next_epoch(&self.log).max(self.log.head.open.as_ref().map_or(0, |intent| intent.epoch + 1)).max(highest + 1);
+        let epoch = next_epoch(&self.log)
+            .max(self.log.head.open.as_ref().map_or(0, |intent| intent.epoch + 1))
+            .max(highest + 1);
         self.strike(&KillPoint::AfterPlan)?;
         let kind = EpochKind::Rebuild { sink: rebuild.sink.clone() };
         let intent = self.intent(kind, from_start, plan, epoch).await?;
@@ -452,7 +483,10 @@ impl<'a> Runner<'a> {
 
     async fn begin(&mut self, intent: Intent) -> Result<()> {
         let (pipeline, epoch) = (self.pipeline.name.clone(), intent.epoch);
-        self.log.append(RecordBody::Intent(intent.clone())).await.map_err(|error| error.at(&pipeline, epoch, "intent"))?;
+        self.log
+            .append(RecordBody::Intent(intent.clone()))
+            .await
+            .map_err(|error| error.at(&pipeline, epoch, "intent"))?;
         self.strike(&KillPoint::AfterIntent)?;
         self.epoch(intent, false).await
     }

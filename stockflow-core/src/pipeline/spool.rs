@@ -32,7 +32,11 @@ pub(crate) async fn share(epoch: &EpochContext, frame: DataFrame) -> Result<Data
 }
 
 /// Like [`share`]; tells how many rows there are, batch by batch and in all.
-pub(crate) async fn share_counted(epoch: &EpochContext, frame: DataFrame, seen: &(dyn Fn(u64) + Sync)) -> Result<(DataFrame, u64)> {
+pub(crate) async fn share_counted(
+    epoch: &EpochContext,
+    frame: DataFrame,
+    seen: &(dyn Fn(u64) + Sync),
+) -> Result<(DataFrame, u64)> {
     let schema = Arc::new(frame.schema().as_arrow().clone());
     let streams = frame.execute_stream_partitioned().await?;
     let work = streams.into_iter().map(|stream| keep(epoch, Arc::clone(&schema), stream, seen));
@@ -60,7 +64,12 @@ impl std::fmt::Debug for Part {
     }
 }
 
-async fn keep(epoch: &EpochContext, schema: SchemaRef, mut stream: SendableRecordBatchStream, seen: &(dyn Fn(u64) + Sync)) -> Result<Part> {
+async fn keep(
+    epoch: &EpochContext,
+    schema: SchemaRef,
+    mut stream: SendableRecordBatchStream,
+    seen: &(dyn Fn(u64) + Sync),
+) -> Result<Part> {
     let mut part = Part { schema: Arc::clone(&schema), batches: Vec::new(), file: None, rows: 0 };
     let mut writer: Option<StreamWriter<File>> = None;
     while let Some(batch) = stream.next().await {
@@ -124,7 +133,11 @@ impl MemoryBudget {
     /// Takes a part of the budget; false if there is not enough left.
     pub(crate) fn take(&self, bytes: usize, limit: Option<usize>) -> bool {
         let limit = limit.unwrap_or(MEMORY);
-        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| used.checked_add(bytes).filter(|used| *used <= limit)).is_ok()
+        self.0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+                used.checked_add(bytes).filter(|used| *used <= limit)
+            })
+            .is_ok()
     }
 }
 

@@ -37,20 +37,35 @@ fn schema() -> SchemaRef {
 /// # Errors
 ///
 /// [`Error::Mismatch`] for a foreign fingerprint, [`Error::StoreCorrupt`] for an unreadable object.
-pub(crate) async fn load(store: &CheckpointStore, pipeline: &str, state: &StateRef, fingerprint: &str) -> Result<LastBars> {
+pub(crate) async fn load(
+    store: &CheckpointStore,
+    pipeline: &str,
+    state: &StateRef,
+    fingerprint: &str,
+) -> Result<LastBars> {
     if !state.objects.is_empty() && state.fingerprint != fingerprint {
-        let difference = format!("its state was made by definition {} and the definition is {fingerprint} now", state.fingerprint);
+        let difference =
+            format!("its state was made by definition {} and the definition is {fingerprint} now", state.fingerprint);
         return Err(Error::Mismatch { pipeline: pipeline.into(), difference });
     }
     let mut last = LastBars::new();
     for object in &state.objects {
         let corrupt = |reason: String| Error::StoreCorrupt { path: store.path(object).to_string(), reason };
         let bytes = store.get(object).await?.ok_or_else(|| corrupt("it is missing".into()))?;
-        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).and_then(ParquetRecordBatchReaderBuilder::build).map_err(|error| corrupt(error.to_string()))?;
+        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)
+            .and_then(ParquetRecordBatchReaderBuilder::build)
+            .map_err(|error| corrupt(error.to_string()))?;
         for batch in reader {
             let batch = batch.map_err(|error| corrupt(error.to_string()))?;
-            let columns = (batch.column_by_name("symbol").and_then(|column| column.as_string_opt::<i32>()), batch.column_by_name("last_ts").and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>()));
-            let (Some(symbols), Some(times)) = columns else { return Err(corrupt("it lacks the columns `symbol` and `last_ts`".into())) };
+            let columns = (
+                batch.column_by_name("symbol").and_then(|column| column.as_string_opt::<i32>()),
+                batch
+                    .column_by_name("last_ts")
+                    .and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>()),
+            );
+            let (Some(symbols), Some(times)) = columns else {
+                return Err(corrupt("it lacks the columns `symbol` and `last_ts`".into()));
+            };
             for idx in (0..batch.num_rows()).filter(|idx| symbols.is_valid(*idx) && times.is_valid(*idx)) {
                 last.insert(symbols.value(idx).to_owned(), times.value(idx));
             }
@@ -60,7 +75,15 @@ pub(crate) async fn load(store: &CheckpointStore, pipeline: &str, state: &StateR
 }
 
 /// Writes what the epoch touched; says which objects count from now on.
-pub(crate) async fn save(store: &CheckpointStore, name: &str, relation: &str, before: &StateRef, all: &LastBars, touched: &LastBars, fingerprint: &str) -> Result<StateRef> {
+pub(crate) async fn save(
+    store: &CheckpointStore,
+    name: &str,
+    relation: &str,
+    before: &StateRef,
+    all: &LastBars,
+    touched: &LastBars,
+    fingerprint: &str,
+) -> Result<StateRef> {
     let same = before.fingerprint == fingerprint;
     if touched.is_empty() && same {
         return Ok(before.clone());
@@ -90,7 +113,9 @@ pub(crate) async fn save(store: &CheckpointStore, name: &str, relation: &str, be
 /// Batches as one Parquet object in memory.
 pub(crate) fn parquet_bytes(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let failed = |error: parquet::errors::ParquetError| Error::internal(format!("a Parquet object in memory cannot be written: {error}"));
+    let failed = |error: parquet::errors::ParquetError| {
+        Error::internal(format!("a Parquet object in memory cannot be written: {error}"))
+    };
     let mut writer = ArrowWriter::try_new(&mut bytes, Arc::clone(schema), None).map_err(failed)?;
     for batch in batches {
         writer.write(batch).map_err(failed)?;

@@ -46,7 +46,9 @@ impl Pipeline {
         let limit = EpochLimit { everything: self.mode == super::builder::Mode::Full, ..EpochLimit::default() };
         let from = if limit.everything { Checkpoint::new() } else { head.checkpoint.clone() };
         let mut plan = self.source.plan(&from, &limit).await?;
-        if limit.everything && plan.as_ref().map(|plan| &plan.pins) == head.commit.as_ref().and_then(|commit| commit.pins.as_ref()) {
+        if limit.everything
+            && plan.as_ref().map(|plan| &plan.pins) == head.commit.as_ref().and_then(|commit| commit.pins.as_ref())
+        {
             plan = None;
         }
         let commit = head.commit.as_ref();
@@ -83,7 +85,11 @@ impl Pipeline {
         let found = self.store.at_epoch(epoch).await?;
         let Some((commit, checkpoint)) = found else {
             let last = self.store.head().await?.commit.map_or(0, |commit| commit.epoch);
-            return Err(Error::parameter("checkpoint", "epoch", format!("{epoch} is not in the store, whose last one is {last}")));
+            return Err(Error::parameter(
+                "checkpoint",
+                "epoch",
+                format!("{epoch} is not in the store, whose last one is {last}"),
+            ));
         };
         self.commit_position(epoch, checkpoint, commit.state).await
     }

@@ -37,7 +37,13 @@ mod tests {
 
     #[test]
     fn knows_the_usual_spellings() {
-        for (foreign, ours) in [("Adj Close", "adj_close"), ("Ticker", "symbol"), ("Name", "symbol"), ("\u{feff}Date", "date"), ("OPEN", "open")] {
+        for (foreign, ours) in [
+            ("Adj Close", "adj_close"),
+            ("Ticker", "symbol"),
+            ("Name", "symbol"),
+            ("\u{feff}Date", "date"),
+            ("OPEN", "open"),
+        ] {
             assert_eq!(bar_column(foreign), Some(ours), "{foreign}");
         }
         assert_eq!(bar_column("dividend"), None);

@@ -48,7 +48,14 @@ pub fn dead_letter_schema() -> SchemaRef {
 
 /// Dead letters as a relation. A row is named by where it stood and why it was refused.
 pub fn dead_letter_relation() -> RelationSchema {
-    RelationSchema::new("dead_letters", dead_letter_schema()).with_key(["pipeline", "epoch", "connector", "partition", "position", "reason"])
+    RelationSchema::new("dead_letters", dead_letter_schema()).with_key([
+        "pipeline",
+        "epoch",
+        "connector",
+        "partition",
+        "position",
+        "reason",
+    ])
 }
 
 /// Dead letters as a batch of [`dead_letter_schema`].

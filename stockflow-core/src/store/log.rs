@@ -151,10 +151,15 @@ impl CheckpointStore {
 
     async fn list_last(&self) -> Result<u64> {
         let folder = self.path("log");
-        let names: Vec<_> = self.object_store().list(Some(&folder)).map_ok(|meta| meta.location).try_collect().await.or_else(|source| match source {
-            object_store::Error::NotFound { .. } => Ok(Vec::new()),
-            source => Err(Error::Store { operation: "list", path: folder.to_string(), source: Box::new(source) }),
-        })?;
+        let names: Vec<_> =
+            self.object_store().list(Some(&folder)).map_ok(|meta| meta.location).try_collect().await.or_else(
+                |source| match source {
+                    object_store::Error::NotFound { .. } => Ok(Vec::new()),
+                    source => {
+                        Err(Error::Store { operation: "list", path: folder.to_string(), source: Box::new(source) })
+                    }
+                },
+            )?;
         let numbers = names.iter().filter_map(|path| path.filename()?.strip_suffix(".json")?.parse::<u64>().ok());
         Ok(numbers.max().unwrap_or(0))
     }
@@ -208,7 +213,10 @@ impl CheckpointStore {
         let mut checkpoint = match commit.snapshot {
             Some(epoch) => {
                 let name = format!("checkpoints/{epoch:020}.json");
-                let bytes = self.get(&name).await?.ok_or_else(|| Error::StoreCorrupt { path: self.path(&name).to_string(), reason: "it is missing".into() })?;
+                let bytes = self.get(&name).await?.ok_or_else(|| Error::StoreCorrupt {
+                    path: self.path(&name).to_string(),
+                    reason: "it is missing".into(),
+                })?;
                 self.parse(&name, &bytes)?
             }
             None => Checkpoint::new(),
@@ -274,7 +282,11 @@ impl Log {
         if !self.store.create(&name(number), json(&record)?).await? {
             let there = self.store.record(number).await?;
             if there.nonce != record.nonce {
-                return Err(Error::Fenced { pipeline: self.pipeline.clone(), own: self.generation.0, newer: there.generation });
+                return Err(Error::Fenced {
+                    pipeline: self.pipeline.clone(),
+                    own: self.generation.0,
+                    newer: there.generation,
+                });
             }
         }
         self.head.last = number;

@@ -73,7 +73,11 @@ impl CheckpointStore {
     /// Writes an object, whatever is there.
     pub(crate) async fn put(&self, relative: &str, bytes: impl Into<PutPayload>) -> Result<()> {
         let path = self.path(relative);
-        self.store.put(&path, bytes.into()).await.map(drop).map_err(|source| Error::Store { operation: "write", path: path.to_string(), source: Box::new(source) })
+        self.store.put(&path, bytes.into()).await.map(drop).map_err(|source| Error::Store {
+            operation: "write",
+            path: path.to_string(),
+            source: Box::new(source),
+        })
     }
 
     /// Writes an object if it is not there; says whether it did.
@@ -87,7 +91,8 @@ impl CheckpointStore {
     }
 
     pub(crate) fn parse<T: serde::de::DeserializeOwned>(&self, relative: &str, bytes: &[u8]) -> Result<T> {
-        serde_json::from_slice(bytes).map_err(|error| Error::StoreCorrupt { path: self.path(relative).to_string(), reason: error.to_string() })
+        serde_json::from_slice(bytes)
+            .map_err(|error| Error::StoreCorrupt { path: self.path(relative).to_string(), reason: error.to_string() })
     }
 }
 

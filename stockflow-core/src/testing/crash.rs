@@ -114,12 +114,19 @@ async fn crash_at(case: &dyn CrashCase, point: &KillPoint, undisturbed: &[String
     run(case, RunOptions::default()).await?.map_err(unexpected("the first epoch"))?;
     case.more().await.map_err(unexpected("more input"))?;
     let probe = Arc::new(KillOnce::new(point.clone()));
-    let killed = run(case, RunOptions { probe: Some(Arc::clone(&probe) as Arc<dyn Probe>), ..RunOptions::default() }).await?;
+    let killed =
+        run(case, RunOptions { probe: Some(Arc::clone(&probe) as Arc<dyn Probe>), ..RunOptions::default() }).await?;
     ensure(probe.has_struck() && killed.is_err(), || "the kill did not strike".into())?;
     run(case, RunOptions::default()).await?.map_err(unexpected("the run after the crash"))?;
     let found = case.read().await.map_err(unexpected("reading"))?;
     ensure(found == undisturbed, || format!("readers should see {} rows and see {}", undisturbed.len(), found.len()))?;
     run(case, RunOptions::default()).await?.map_err(unexpected("one more run"))?;
     let found = case.read().await.map_err(unexpected("reading"))?;
-    ensure(found == undisturbed, || format!("one more run without new input changed what readers see: {} rows instead of {}", found.len(), undisturbed.len()))
+    ensure(found == undisturbed, || {
+        format!(
+            "one more run without new input changed what readers see: {} rows instead of {}",
+            found.len(),
+            undisturbed.len()
+        )
+    })
 }

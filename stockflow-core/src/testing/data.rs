@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{BooleanArray, Date32Array, Float64Array, RecordBatch, StringArray, TimestampMicrosecondArray, new_null_array};
+use arrow::array::{
+    BooleanArray, Date32Array, Float64Array, RecordBatch, StringArray, TimestampMicrosecondArray, new_null_array,
+};
 use arrow::compute::concat_batches;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::prelude::{DataFrame, SessionContext};
@@ -91,7 +93,11 @@ pub fn table_of(batches: &[RecordBatch]) -> Result<Vec<String>> {
         .filter(|(_, field)| !shown.contains(&field.name().as_str()))
         .map(|(idx, field)| Ok((field.name().clone(), ArrayFormatter::try_new(batch.column(idx).as_ref(), &options)?)))
         .collect::<Result<_>>()?;
-    let mut lines: Vec<String> = (0..batch.num_rows()).map(|row| columns.iter().map(|(name, column)| format!("{name}={}", column.value(row))).collect::<Vec<_>>().join(" ")).collect();
+    let mut lines: Vec<String> = (0..batch.num_rows())
+        .map(|row| {
+            columns.iter().map(|(name, column)| format!("{name}={}", column.value(row))).collect::<Vec<_>>().join(" ")
+        })
+        .collect();
     lines.sort();
     Ok(lines)
 }

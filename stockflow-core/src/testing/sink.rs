@@ -84,7 +84,9 @@ fn token(epoch: u64) -> EpochToken {
 
 /// Bars of day `first` to `first + 2` of two symbols, in two partitions: the last batch is one of its own.
 fn epoch_rows(first: i32) -> std::result::Result<EpochRows, String> {
-    let part = |symbol: &str, price: f64| bars(symbol, &[(first, price), (first + 1, price + 0.5), (first + 2, price + 1.0)], i64::from(first) + 1);
+    let part = |symbol: &str, price: f64| {
+        bars(symbol, &[(first, price), (first + 1, price + 0.5), (first + 2, price + 1.0)], i64::from(first) + 1)
+    };
     let batches = [part("AAA", 10.0), part("BBB", 20.0)].into_iter().collect::<Result<Vec<_>>>();
     batches.and_then(|batches| rows_of(bars_relation(), batches)).map_err(unexpected("making rows"))
 }
@@ -99,7 +101,10 @@ async fn seen(place: &dyn SinkPlace) -> std::result::Result<Vec<String>, String>
     table_of(&batches).map_err(unexpected("printing rows"))
 }
 
-async fn opened(place: &dyn SinkPlace, generation: u64) -> std::result::Result<(Arc<dyn Sink>, Option<EpochToken>), String> {
+async fn opened(
+    place: &dyn SinkPlace,
+    generation: u64,
+) -> std::result::Result<(Arc<dyn Sink>, Option<EpochToken>), String> {
     let sink = place.sink().await.map_err(unexpected("making the sink"))?;
     let token = sink.open(&id(), Generation(generation)).await.map_err(unexpected("open"))?;
     Ok((sink, token))
@@ -112,7 +117,11 @@ async fn write(sink: &dyn Sink, token: EpochToken, rows: &EpochRows) -> Verdict 
 
 /// What a reader should see after these epochs.
 async fn expected(sink: &dyn Sink, epochs: &[&EpochRows]) -> std::result::Result<Vec<String>, String> {
-    let epochs = if sink.write_mode() == WriteMode::Overwrite { epochs.get(epochs.len().saturating_sub(1)..).unwrap_or_default() } else { epochs };
+    let epochs = if sink.write_mode() == WriteMode::Overwrite {
+        epochs.get(epochs.len().saturating_sub(1)..).unwrap_or_default()
+    } else {
+        epochs
+    };
     let mut all = Vec::new();
     for rows in epochs {
         all.extend(lines(rows).await?);
@@ -125,7 +134,11 @@ fn same(found: &[String], expected: &[String]) -> Verdict {
     ensure(found == expected, || {
         let missing: Vec<&String> = expected.iter().filter(|line| !found.contains(line)).collect();
         let surplus: Vec<&String> = found.iter().filter(|line| !expected.contains(line)).collect();
-        format!("a reader should see {} rows and sees {}; missing: {missing:?}; surplus: {surplus:?}", expected.len(), found.len())
+        format!(
+            "a reader should see {} rows and sees {}; missing: {missing:?}; surplus: {surplus:?}",
+            expected.len(),
+            found.len()
+        )
     })
 }
 
@@ -157,7 +170,9 @@ async fn token_held(place: &dyn SinkPlace) -> Verdict {
     }
     write(sink.as_ref(), token(1), &epoch_rows(0)?).await?;
     let (sink, held) = opened(place, 2).await?;
-    ensure(held == Some(token(1)), || format!("after epoch 1 a new handle should hold {} and holds {held:?}", token(1)))?;
+    ensure(held == Some(token(1)), || {
+        format!("after epoch 1 a new handle should hold {} and holds {held:?}", token(1))
+    })?;
     write(sink.as_ref(), token(2), &epoch_rows(10)?).await?;
     let (_, held) = opened(place, 3).await?;
     ensure(held == Some(token(2)), || format!("after epoch 2 a new handle should hold {} and holds {held:?}", token(2)))
@@ -171,7 +186,9 @@ async fn token_not_told(place: &dyn SinkPlace) -> Verdict {
     write(sink.as_ref(), token(1), &epoch_rows(0)?).await?;
     let _staged = sink.stage(&token(2), &epoch_rows(10)?).await.map_err(unexpected("stage"))?;
     let (_, held) = opened(place, 2).await?;
-    ensure(held == Some(token(1)), || format!("epoch 2 was only staged, so a new handle should hold {} and holds {held:?}", token(1)))
+    ensure(held == Some(token(1)), || {
+        format!("epoch 2 was only staged, so a new handle should hold {} and holds {held:?}", token(1))
+    })
 }
 
 async fn repeated(place: &dyn SinkPlace) -> Verdict {
@@ -236,12 +253,15 @@ async fn empty(place: &dyn SinkPlace) -> Verdict {
     if sink.write_mode() == WriteMode::Overwrite {
         return Ok(());
     }
-    let nothing = rows_of(bars_relation(), vec![RecordBatch::new_empty(bars_relation().schema)]).map_err(unexpected("making rows"))?;
+    let nothing = rows_of(bars_relation(), vec![RecordBatch::new_empty(bars_relation().schema)])
+        .map_err(unexpected("making rows"))?;
     write(sink.as_ref(), token(2), &nothing).await?;
     same(&seen(place).await?, &expected(sink.as_ref(), &[&first]).await?)?;
     if sink.idempotence() != Idempotence::Transactional {
         return Ok(());
     }
     let (_, held) = opened(place, 2).await?;
-    ensure(held == Some(token(2)), || format!("an epoch without rows counts as well: {} should be held, not {held:?}", token(2)))
+    ensure(held == Some(token(2)), || {
+        format!("an epoch without rows counts as well: {} should be held, not {held:?}", token(2))
+    })
 }

@@ -113,7 +113,9 @@ async fn nothing_new(place: &dyn SourcePlace) -> Verdict {
     let first = needed(source.as_ref(), &Checkpoint::new()).await?;
     let (_, reached) = scan(source.as_ref(), &first).await?;
     let again = plan(source.as_ref(), &reached).await?;
-    ensure(again.is_none(), || format!("everything was read up to {reached}, but there is a plan up to {:?}", again.map(|plan| plan.upto)))
+    ensure(again.is_none(), || {
+        format!("everything was read up to {reached}, but there is a plan up to {:?}", again.map(|plan| plan.upto))
+    })
 }
 
 async fn once(place: &dyn SourcePlace) -> Verdict {
@@ -124,7 +126,9 @@ async fn once(place: &dyn SourcePlace) -> Verdict {
         add(place, rows).await?;
         let plan = needed(source.as_ref(), &from).await?;
         let (found, reached) = scan(source.as_ref(), &plan).await?;
-        ensure(count(&found) == rows, || format!("{rows} rows were new after {from}, but {} were read", count(&found)))?;
+        ensure(count(&found) == rows, || {
+            format!("{rows} rows were new after {from}, but {} were read", count(&found))
+        })?;
         for (name, lines) in found {
             all.entry(name).or_default().extend(lines);
         }
@@ -134,7 +138,9 @@ async fn once(place: &dyn SourcePlace) -> Verdict {
         lines.sort();
         let n_lines = lines.len();
         lines.dedup();
-        ensure(lines.len() == n_lines, || format!("relation `{name}`: {} rows were read twice", n_lines - lines.len()))?;
+        ensure(lines.len() == n_lines, || {
+            format!("relation `{name}`: {} rows were read twice", n_lines - lines.len())
+        })?;
     }
     Ok(())
 }
@@ -151,7 +157,13 @@ async fn same_rows(place: &dyn SourcePlace) -> Verdict {
     // What comes later is no part of the plan.
     add(place, 7).await?;
     let (second, _) = scan(source.as_ref(), &plan).await?;
-    ensure(first == second, || format!("the source says `Exact`, but one plan gave {} rows first and {} rows then, or others", count(&first), count(&second)))
+    ensure(first == second, || {
+        format!(
+            "the source says `Exact`, but one plan gave {} rows first and {} rows then, or others",
+            count(&first),
+            count(&second)
+        )
+    })
 }
 
 async fn restart(place: &dyn SourcePlace) -> Verdict {
@@ -166,7 +178,9 @@ async fn restart(place: &dyn SourcePlace) -> Verdict {
     drop(before);
     let plan: EpochPlan = serde_json::from_str(&text).map_err(|error| error.to_string())?;
     let (second, _) = scan(source(place).await?.as_ref(), &plan).await?;
-    ensure(first == second, || format!("after a restart the plan gave {} rows instead of {}, or others", count(&second), count(&first)))
+    ensure(first == second, || {
+        format!("after a restart the plan gave {} rows instead of {}, or others", count(&second), count(&first))
+    })
 }
 
 async fn reached(place: &dyn SourcePlace) -> Verdict {
@@ -175,7 +189,9 @@ async fn reached(place: &dyn SourcePlace) -> Verdict {
     let source = source(place).await?;
     let plan = needed(source.as_ref(), &Checkpoint::new()).await?;
     let (_, reached) = scan(source.as_ref(), &plan).await?;
-    ensure(reached == plan.upto, || format!("every partition was read to its end, so {} should be reached, not {reached}", plan.upto))
+    ensure(reached == plan.upto, || {
+        format!("every partition was read to its end, so {} should be reached, not {reached}", plan.upto)
+    })
 }
 
 async fn commit(place: &dyn SourcePlace) -> Verdict {
@@ -187,7 +203,9 @@ async fn commit(place: &dyn SourcePlace) -> Verdict {
     source.commit(&reached).await.map_err(unexpected("commit"))?;
     let next = needed(source.as_ref(), &reached).await?;
     let (found, _) = scan(source.as_ref(), &next).await?;
-    ensure(count(&found) == 3, || format!("3 rows came before the commit and were not read yet, but {} were read after it", count(&found)))
+    ensure(count(&found) == 3, || {
+        format!("3 rows came before the commit and were not read yet, but {} were read after it", count(&found))
+    })
 }
 
 async fn limits(place: &dyn SourcePlace) -> Verdict {

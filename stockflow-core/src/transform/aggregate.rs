@@ -4,10 +4,14 @@ use arrow::datatypes::DataType;
 use async_trait::async_trait;
 use datafusion::functions::core::expr_fn::coalesce;
 use datafusion::functions::expr_fn::{date_trunc, ln, sqrt};
-use datafusion::functions_aggregate::expr_fn::{avg, count, count_distinct, first_value, last_value, max, min, stddev, sum};
+use datafusion::functions_aggregate::expr_fn::{
+    avg, count, count_distinct, first_value, last_value, max, min, stddev, sum,
+};
 use datafusion::functions_window::expr_fn::last_value as last_seen;
 use datafusion::logical_expr::expr::NullTreatment;
-use datafusion::logical_expr::{Expr, ExprFunctionExt, WindowFrame, WindowFrameBound, WindowFrameUnits, cast, lit, when};
+use datafusion::logical_expr::{
+    Expr, ExprFunctionExt, WindowFrame, WindowFrameBound, WindowFrameUnits, cast, lit, when,
+};
 use datafusion::prelude::DataFrame;
 use datafusion::scalar::ScalarValue;
 use serde::{Deserialize, Serialize};
@@ -69,7 +73,13 @@ impl std::str::FromStr for Period {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let found = Self::ALL.into_iter().find(|it| it.as_str() == text);
-        found.ok_or_else(|| Error::parameter(STEP, "period", format!("`{text}` is not {}", super::expr::one_of(&Self::ALL.map(Self::as_str)))))
+        found.ok_or_else(|| {
+            Error::parameter(
+                STEP,
+                "period",
+                format!("`{text}` is not {}", super::expr::one_of(&Self::ALL.map(Self::as_str))),
+            )
+        })
     }
 }
 
@@ -163,26 +173,38 @@ impl Aggregate {
     fn measured(&self, rows: DataFrame) -> Result<DataFrame> {
         let by_time = || vec![ascending(column("ts"))];
         let usable = finite(column("close")).and(column("close").gt(lit(0.0)));
-        let rows = with(rows, vec![
-            when(usable, column("close")).end()?.alias("__close"),
-            when(finite(column("high")), column("high")).end()?.alias("__high"),
-            when(finite(column("low")), column("low")).end()?.alias("__low"),
-            cast(cast(column("date"), DataType::Int32), DataType::Int64).alias("__day"),
-        ])?;
+        let rows = with(
+            rows,
+            vec![
+                when(usable, column("close")).end()?.alias("__close"),
+                when(finite(column("high")), column("high")).end()?.alias("__high"),
+                when(finite(column("low")), column("low")).end()?.alias("__low"),
+                cast(cast(column("date"), DataType::Int32), DataType::Int64).alias("__day"),
+            ],
+        )?;
         let before = last_seen(column("__close")).null_treatment(NullTreatment::IgnoreNulls).build()?;
         let unbounded = WindowFrameBound::Preceding(ScalarValue::UInt64(None));
-        let before = over(before, &SERIES, by_time(), unbounded, WindowFrameBound::Preceding(ScalarValue::UInt64(Some(1))))?;
+        let before =
+            over(before, &SERIES, by_time(), unbounded, WindowFrameBound::Preceding(ScalarValue::UInt64(Some(1))))?;
         let year = |of: Expr| {
             let from = WindowFrameBound::Preceding(ScalarValue::Int64(Some(DAYS_BEFORE)));
-            framed(of, &SERIES, vec![ascending(column("__day"))], WindowFrame::new_bounds(WindowFrameUnits::Range, from, WindowFrameBound::CurrentRow))
+            framed(
+                of,
+                &SERIES,
+                vec![ascending(column("__day"))],
+                WindowFrame::new_bounds(WindowFrameUnits::Range, from, WindowFrameBound::CurrentRow),
+            )
         };
         let newest = whole(max(column("__day")), &SERIES, vec![])?;
-        let rows = with(rows, vec![
-            before.alias("__before"),
-            year(max(column("__high")))?.alias("__high_52w"),
-            year(min(column("__low")))?.alias("__low_52w"),
-            newest.alias("__newest"),
-        ])?;
+        let rows = with(
+            rows,
+            vec![
+                before.alias("__before"),
+                year(max(column("__high")))?.alias("__high_52w"),
+                year(min(column("__low")))?.alias("__low_52w"),
+                newest.alias("__newest"),
+            ],
+        )?;
         let rows = match self.period {
             Period::Weeks52 => rows.filter(column("__day").gt_eq(column("__newest") - lit(DAYS_BEFORE)))?,
             _ => rows,
@@ -206,20 +228,23 @@ impl Aggregate {
         let mut group = columns(SERIES);
         group.push(column("__start"));
         group.extend(columns(self.group_columns()));
-        let rows = rows.aggregate(group, vec![
-            min(column("date")).alias("__first"),
-            max(column("date")).alias("period_end"),
-            min(column("basis")).alias("__least"),
-            max(column("basis")).alias("__greatest"),
-            count(lit(1_i64)).alias("bars"),
-            ignoring(last_value(column("__close"), by_time()))?.alias("close"),
-            ignoring(first_value(column("__close"), by_time()))?.alias("__open"),
-            first_value(column("__before"), by_time()).alias("__base"),
-            stddev(column("__change")).alias("__deviation"),
-            avg(column("volume")).alias("mean_volume"),
-            last_value(column("__high_52w"), by_time()).alias("high_52w"),
-            last_value(column("__low_52w"), by_time()).alias("low_52w"),
-        ])?;
+        let rows = rows.aggregate(
+            group,
+            vec![
+                min(column("date")).alias("__first"),
+                max(column("date")).alias("period_end"),
+                min(column("basis")).alias("__least"),
+                max(column("basis")).alias("__greatest"),
+                count(lit(1_i64)).alias("bars"),
+                ignoring(last_value(column("__close"), by_time()))?.alias("close"),
+                ignoring(first_value(column("__close"), by_time()))?.alias("__open"),
+                first_value(column("__before"), by_time()).alias("__base"),
+                stddev(column("__change")).alias("__deviation"),
+                avg(column("volume")).alias("mean_volume"),
+                last_value(column("__high_52w"), by_time()).alias("high_52w"),
+                last_value(column("__low_52w"), by_time()).alias("low_52w"),
+            ],
+        )?;
         let bars = self.bars_per_year.map_or_else(|| per_year(column("interval")), lit);
         let start = if self.period.is_calendar() { column("__start") } else { column("__first") };
         let mut out = columns(SERIES);
@@ -328,14 +353,31 @@ mod tests {
     #[tokio::test]
     async fn months_go_from_close_to_close() {
         let frame = of(Aggregate::new(Period::Month), DAYS).await;
-        assert_eq!(table(&frame, &["symbol", "period_start", "period_end", "bars", "close", "mean_volume", "high_52w", "low_52w"]).await, [
-            "A 2023-12-01 2023-12-29 1 10.0 100.0 11.0 9.0",
-            "A 2024-01-01 2024-01-31 2 11.0 300.0 13.0 8.0",
-            "A 2024-02-01 2024-02-01 1 22.0 100.0 23.0 8.0",
-            "B 2024-01-01 2024-01-02 1 5.0 10.0 6.0 4.0",
-        ]);
-        let batches = frame.sort(vec![column("symbol").sort(true, false), column("period_start").sort(true, false)]).unwrap().collect().await.unwrap();
-        let of = |name: &str| batches.iter().flat_map(|it| as_float64_array(it.column_by_name(name).unwrap()).unwrap().iter().collect::<Vec<_>>()).collect::<Vec<_>>();
+        assert_eq!(
+            table(
+                &frame,
+                &["symbol", "period_start", "period_end", "bars", "close", "mean_volume", "high_52w", "low_52w"]
+            )
+            .await,
+            [
+                "A 2023-12-01 2023-12-29 1 10.0 100.0 11.0 9.0",
+                "A 2024-01-01 2024-01-31 2 11.0 300.0 13.0 8.0",
+                "A 2024-02-01 2024-02-01 1 22.0 100.0 23.0 8.0",
+                "B 2024-01-01 2024-01-02 1 5.0 10.0 6.0 4.0",
+            ]
+        );
+        let batches = frame
+            .sort(vec![column("symbol").sort(true, false), column("period_start").sort(true, false)])
+            .unwrap()
+            .collect()
+            .await
+            .unwrap();
+        let of = |name: &str| {
+            batches
+                .iter()
+                .flat_map(|it| as_float64_array(it.column_by_name(name).unwrap()).unwrap().iter().collect::<Vec<_>>())
+                .collect::<Vec<_>>()
+        };
         let returns = of("return");
         for (found, expected) in returns.iter().zip([0.0, 0.1, 1.0, 0.0]) {
             assert!((found.unwrap() - expected).abs() < 1e-12);
@@ -354,10 +396,25 @@ mod tests {
             (Period::All, vec!["A 2023-12-29 2024-02-01 4", "B 2024-01-02 2024-01-02 1"]),
             (Period::Weeks52, vec!["A 2023-12-29 2024-02-01 4", "B 2024-01-02 2024-01-02 1"]),
             (Period::Year, vec!["A 2023-01-01 2023-12-29 1", "A 2024-01-01 2024-02-01 3", "B 2024-01-01 2024-01-02 1"]),
-            (Period::Quarter, vec!["A 2023-10-01 2023-12-29 1", "A 2024-01-01 2024-02-01 3", "B 2024-01-01 2024-01-02 1"]),
-            (Period::Week, vec!["A 2023-12-25 2023-12-29 1", "A 2024-01-01 2024-01-02 1", "A 2024-01-29 2024-02-01 2", "B 2024-01-01 2024-01-02 1"]),
+            (
+                Period::Quarter,
+                vec!["A 2023-10-01 2023-12-29 1", "A 2024-01-01 2024-02-01 3", "B 2024-01-01 2024-01-02 1"],
+            ),
+            (
+                Period::Week,
+                vec![
+                    "A 2023-12-25 2023-12-29 1",
+                    "A 2024-01-01 2024-01-02 1",
+                    "A 2024-01-29 2024-02-01 2",
+                    "B 2024-01-01 2024-01-02 1",
+                ],
+            ),
         ] {
-            assert_eq!(table(&of(Aggregate::new(period), DAYS).await, &["symbol", "period_start", "period_end", "bars"]).await, expected, "{period:?}");
+            assert_eq!(
+                table(&of(Aggregate::new(period), DAYS).await, &["symbol", "period_start", "period_end", "bars"]).await,
+                expected,
+                "{period:?}"
+            );
         }
     }
 
@@ -365,20 +422,27 @@ mod tests {
     async fn fifty_two_weeks_are_364_days_and_go_back_no_further() {
         let rows = "A,2022-12-30,1,99,1,50,1,\nA,2023-01-02,1,12,9,10,1,\nA,2023-01-03,1,12,9,10,1,\nA,2024-01-01,1,11,8,20,1,\n";
         let frame = of(Aggregate::new(Period::Weeks52), rows).await;
-        assert_eq!(table(&frame, &["period_start", "bars", "return", "high_52w", "low_52w"]).await, ["2023-01-03 2 1.0 12.0 8.0"]);
+        assert_eq!(
+            table(&frame, &["period_start", "bars", "return", "high_52w", "low_52w"]).await,
+            ["2023-01-03 2 1.0 12.0 8.0"]
+        );
     }
 
     #[tokio::test]
     async fn groups_are_means_over_their_symbols() {
         let epoch = epoch();
         let bars = bars(&epoch, &format!("{HEADER}\nA,2024-01-02,1,3,1,1,10,\nA,2024-01-03,1,3,1,2,10,\nB,2024-01-02,1,9,2,1,30,\nB,2024-01-03,1,3,1,4,30,\nC,2024-01-03,1,3,1,4,30,\n")).await;
-        let sql = Sql::new("SELECT *, CASE WHEN symbol = 'C' THEN 'bank' ELSE 'tech' END AS sector FROM input").unwrap();
+        let sql =
+            Sql::new("SELECT *, CASE WHEN symbol = 'C' THEN 'bank' ELSE 'tech' END AS sector FROM input").unwrap();
         let with_sector = sql.apply(&inputs(bars), &epoch).await.unwrap().output.unwrap();
         let aggregate = Aggregate::new(Period::Year).with_group(["sector"]);
         let output = apply(&aggregate, &epoch, with_sector).await.output.unwrap();
         assert_eq!(output.key, ["sector", "interval", "period_start"]);
         assert_eq!(aggregate.scope(), Scope::Everything);
-        assert_eq!(table(&output.frame, &["sector", "symbols", "bars", "return", "mean_volume", "high_52w", "low_52w"]).await, ["bank 1 1 0.0 30.0 3.0 1.0", "tech 2 4 2.0 20.0 9.0 1.0"]);
+        assert_eq!(
+            table(&output.frame, &["sector", "symbols", "bars", "return", "mean_volume", "high_52w", "low_52w"]).await,
+            ["bank 1 1 0.0 30.0 3.0 1.0", "tech 2 4 2.0 20.0 9.0 1.0"]
+        );
     }
 
     #[tokio::test]
@@ -392,8 +456,16 @@ mod tests {
     async fn bad_parameters_are_refused() {
         let epoch = epoch();
         let input = bars(&epoch, &format!("{HEADER}\n{DAYS}")).await;
-        assert!(refused(&Aggregate::new(Period::All).with_bars_per_year(f64::NAN), &epoch, input.clone()).await.contains("NaN is not a finite number"));
-        assert!(refused(&Aggregate::new(Period::All).with_group(["sector"]), &epoch, input).await.contains("`sector` is missing"));
+        assert!(
+            refused(&Aggregate::new(Period::All).with_bars_per_year(f64::NAN), &epoch, input.clone())
+                .await
+                .contains("NaN is not a finite number")
+        );
+        assert!(
+            refused(&Aggregate::new(Period::All).with_group(["sector"]), &epoch, input)
+                .await
+                .contains("`sector` is missing")
+        );
         assert!("fortnight".parse::<Period>().unwrap_err().to_string().contains("one of `all`, `year`"));
         assert_ne!(Aggregate::new(Period::All).definition(), Aggregate::new(Period::Week).definition());
     }
@@ -401,12 +473,14 @@ mod tests {
     #[tokio::test]
     async fn the_examples_have_fourteen_years() {
         let epoch = epoch();
-        let bars = apply(&Normalize::new(), &epoch, relation(&epoch, EXAMPLES.map(example).to_vec())).await.output.unwrap();
+        let bars =
+            apply(&Normalize::new(), &epoch, relation(&epoch, EXAMPLES.map(example).to_vec())).await.output.unwrap();
         let adjusted = apply(&Adjust::by_ratio(), &epoch, bars).await.output.unwrap();
         let frame = apply(&Aggregate::new(Period::Year), &epoch, adjusted).await.output.unwrap().frame;
         let counted = frame.clone().aggregate(vec![column("symbol")], vec![count(lit(1_i64)).alias("years")]).unwrap();
         assert_eq!(table(&counted, &["symbol", "years"]).await, ["AAPL 14", "FB 2", "GOOG 10", "IBM 14", "MSFT 14"]);
-        let sane = frame.filter(column("volatility").lt(lit(0.0)).or(column("low_52w").gt(column("high_52w")))).unwrap();
+        let sane =
+            frame.filter(column("volatility").lt(lit(0.0)).or(column("low_52w").gt(column("high_52w")))).unwrap();
         assert_eq!(sane.count().await.unwrap(), 0);
     }
 }

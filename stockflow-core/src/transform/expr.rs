@@ -6,7 +6,9 @@ use datafusion::common::{Column, plan_err};
 use datafusion::datasource::source_as_provider;
 use datafusion::error::Result as PlanResult;
 use datafusion::logical_expr::expr::{Sort, WindowFunction};
-use datafusion::logical_expr::{Expr, LogicalPlan, WindowFrame, WindowFrameBound, WindowFrameUnits, WindowFunctionDefinition, cast, lit};
+use datafusion::logical_expr::{
+    Expr, LogicalPlan, WindowFrame, WindowFrameBound, WindowFrameUnits, WindowFunctionDefinition, cast, lit,
+};
 use datafusion::prelude::DataFrame;
 use datafusion::scalar::ScalarValue;
 
@@ -27,7 +29,13 @@ pub(crate) fn columns<S: Into<String>>(names: impl IntoIterator<Item = S>) -> Ve
 /// All columns of a frame, without the qualifiers that a join or a table gave them.
 pub(crate) fn all_columns(frame: &DataFrame) -> Vec<Expr> {
     let named = frame.schema().columns();
-    named.into_iter().map(|it| { let name = it.name.clone(); Expr::Column(it).alias(name) }).collect()
+    named
+        .into_iter()
+        .map(|it| {
+            let name = it.name.clone();
+            Expr::Column(it).alias(name)
+        })
+        .collect()
 }
 
 /// `Timestamp(us, UTC)`, the only type of points in time.
@@ -63,17 +71,35 @@ pub(crate) fn descending(expr: Expr) -> Sort {
 
 /// A window function or an aggregate over the partition's rows up to this one, in an order.
 pub(crate) fn running(function: Expr, partition: &[&str], order: Vec<Sort>) -> PlanResult<Expr> {
-    over(function, partition, order, WindowFrameBound::Preceding(ScalarValue::UInt64(None)), WindowFrameBound::CurrentRow)
+    over(
+        function,
+        partition,
+        order,
+        WindowFrameBound::Preceding(ScalarValue::UInt64(None)),
+        WindowFrameBound::CurrentRow,
+    )
 }
 
 /// A window function or an aggregate over all rows of the partition.
 pub(crate) fn whole(function: Expr, partition: &[&str], order: Vec<Sort>) -> PlanResult<Expr> {
     let unbounded = ScalarValue::UInt64(None);
-    over(function, partition, order, WindowFrameBound::Preceding(unbounded.clone()), WindowFrameBound::Following(unbounded))
+    over(
+        function,
+        partition,
+        order,
+        WindowFrameBound::Preceding(unbounded.clone()),
+        WindowFrameBound::Following(unbounded),
+    )
 }
 
 /// A window function or an aggregate over a frame of rows.
-pub(crate) fn over(function: Expr, partition: &[&str], order: Vec<Sort>, from: WindowFrameBound, to: WindowFrameBound) -> PlanResult<Expr> {
+pub(crate) fn over(
+    function: Expr,
+    partition: &[&str],
+    order: Vec<Sort>,
+    from: WindowFrameBound,
+    to: WindowFrameBound,
+) -> PlanResult<Expr> {
     let frame = WindowFrame::new_bounds(WindowFrameUnits::Rows, from, to);
     framed(function, partition, order, frame)
 }
@@ -125,7 +151,9 @@ pub(crate) async fn shared(epoch: &EpochContext, frame: DataFrame) -> Result<Dat
 
 fn is_in_memory(plan: &LogicalPlan) -> bool {
     match plan {
-        LogicalPlan::TableScan(scan) => source_as_provider(&scan.source).is_ok_and(|table| table.downcast_ref::<MemTable>().is_some()),
+        LogicalPlan::TableScan(scan) => {
+            source_as_provider(&scan.source).is_ok_and(|table| table.downcast_ref::<MemTable>().is_some())
+        }
         LogicalPlan::SubqueryAlias(alias) => is_in_memory(&alias.input),
         _ => false,
     }

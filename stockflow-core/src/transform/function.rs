@@ -73,7 +73,11 @@ impl TransformFn {
 
 impl fmt::Debug for TransformFn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TransformFn").field("name", &self.name).field("version", &self.version).field("scope", &self.scope).finish_non_exhaustive()
+        f.debug_struct("TransformFn")
+            .field("name", &self.name)
+            .field("version", &self.version)
+            .field("scope", &self.scope)
+            .finish_non_exhaustive()
     }
 }
 
@@ -122,7 +126,12 @@ mod tests {
 
     #[test]
     fn the_definition_tells_versions_apart() {
-        let of = |version| transform_fn("f", |_, _| async { Ok(Outputs::default()) }).with_version(version).with_scope(Scope::Row).definition();
+        let of = |version| {
+            transform_fn("f", |_, _| async { Ok(Outputs::default()) })
+                .with_version(version)
+                .with_scope(Scope::Row)
+                .definition()
+        };
         assert_ne!(of(1), of(2));
         assert_eq!(of(1), of(1));
         assert_eq!(transform_fn("f", |_, _| async { Ok(Outputs::default()) }).scope(), Scope::ByPlan);

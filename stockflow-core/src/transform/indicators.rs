@@ -66,7 +66,11 @@ impl Indicators {
         check_columns(&specs).map_err(refuse)?;
         for spec in &specs {
             if let Some(name) = spec.columns().iter().find(|it| CARRIED.contains(&it.as_str()) || *it == REVISION) {
-                return Err(Error::parameter(STEP, "list", format!("`{spec}` would give the column `{name}`, which is there already; name it with `as`")));
+                return Err(Error::parameter(
+                    STEP,
+                    "list",
+                    format!("`{spec}` would give the column `{name}`, which is there already; name it with `as`"),
+                ));
             }
         }
         Ok(Self { specs, basis: None })
@@ -88,7 +92,11 @@ impl Indicators {
     fn notes(&self, rows: DataFrame) -> Result<Vec<DataFrame>> {
         let series = rows.aggregate(
             columns(["symbol", "interval"]),
-            vec![count(lit(1_i64)).alias("n"), min(column("basis")).alias("least"), max(column("basis")).alias("greatest")],
+            vec![
+                count(lit(1_i64)).alias("n"),
+                min(column("basis")).alias("least"),
+                max(column("basis")).alias("greatest"),
+            ],
         )?;
         let mixed = column("least").not_eq(column("greatest"));
         let wrong = match self.basis {
@@ -96,9 +104,25 @@ impl Indicators {
             None => mixed,
         };
         let wanted = self.basis.map_or("one basis".to_string(), |it| format!("basis `{it}`"));
-        let text = concat(vec![lit("the prices are on `"), column("least"), lit("` to `"), column("greatest"), lit(format!("`, not on {wanted}; put `adjust` before it"))]);
-        let failed = note_frame(series.clone().filter(wrong.clone())?, lit("indicators.basis"), column("symbol"), column("n"), lit("fail"), text)?;
-        let used = series.filter(Expr::Not(Box::new(wrong)))?.aggregate(columns(["least"]), vec![datafusion::functions_aggregate::expr_fn::sum(column("n")).alias("n")])?;
+        let text = concat(vec![
+            lit("the prices are on `"),
+            column("least"),
+            lit("` to `"),
+            column("greatest"),
+            lit(format!("`, not on {wanted}; put `adjust` before it")),
+        ]);
+        let failed = note_frame(
+            series.clone().filter(wrong.clone())?,
+            lit("indicators.basis"),
+            column("symbol"),
+            column("n"),
+            lit("fail"),
+            text,
+        )?;
+        let used = series.filter(Expr::Not(Box::new(wrong)))?.aggregate(
+            columns(["least"]),
+            vec![datafusion::functions_aggregate::expr_fn::sum(column("n")).alias("n")],
+        )?;
         let text = concat(vec![lit("computed on `"), column("least"), lit("` prices")]);
         let nobody = lit(datafusion::scalar::ScalarValue::Utf8(None));
         Ok(vec![failed, note_frame(used, lit("indicators.computed"), nobody, column("n"), lit("info"), text)?])
@@ -133,7 +157,11 @@ impl Transform for Indicators {
 
     fn definition(&self) -> serde_json::Value {
         // Parameters at their defaults are written out: a default that moves changes the numbers.
-        let list: Vec<_> = self.specs.iter().map(|it| json!({ "call": it.call().canonical(), "inputs": it.inputs(), "columns": it.columns() })).collect();
+        let list: Vec<_> = self
+            .specs
+            .iter()
+            .map(|it| json!({ "call": it.call().canonical(), "inputs": it.inputs(), "columns": it.columns() }))
+            .collect();
         json!({ "type": STEP, "list": list, "basis": self.basis, "kernel": KERNEL_VERSION })
     }
 }
@@ -157,8 +185,14 @@ mod tests {
         let outputs = apply(&transform, &epoch, input).await;
         let output = outputs.output.as_ref().unwrap();
         let names: Vec<String> = output.schema().fields().iter().map(|it| it.name().clone()).collect();
-        assert_eq!(names, ["symbol", "interval", "ts", "date", "basis", "close", "sma_2", "macd", "macd_signal", "macd_hist", "fast"]);
-        assert_eq!(table(&output.frame, &["symbol", "date", "close", "sma_2", "fast"]).await, ["A 2024-01-02 2.0", "A 2024-01-03 4.0 3.0 4.0", "A 2024-01-04 6.0 5.0 6.0", "B 2024-01-02 8.0"]);
+        assert_eq!(
+            names,
+            ["symbol", "interval", "ts", "date", "basis", "close", "sma_2", "macd", "macd_signal", "macd_hist", "fast"]
+        );
+        assert_eq!(
+            table(&output.frame, &["symbol", "date", "close", "sma_2", "fast"]).await,
+            ["A 2024-01-02 2.0", "A 2024-01-03 4.0 3.0 4.0", "A 2024-01-04 6.0 5.0 6.0", "B 2024-01-02 8.0"]
+        );
         assert_eq!(notes(&outputs).await, ["indicators.computed  4 info"]);
     }
 
@@ -170,7 +204,11 @@ mod tests {
         let plan = output.frame.into_optimized_plan().unwrap().display_indent().to_string();
         let windows: Vec<_> = plan.lines().filter(|it| it.contains("WindowAggr")).collect();
         assert_eq!(windows.len(), 1, "{plan}");
-        assert_eq!(windows[0].matches("macd(").count(), windows[0].matches("macd(").count().min(2), "one expression (and its alias): {plan}");
+        assert_eq!(
+            windows[0].matches("macd(").count(),
+            windows[0].matches("macd(").count().min(2),
+            "one expression (and its alias): {plan}"
+        );
     }
 
     #[tokio::test]
@@ -178,9 +216,15 @@ mod tests {
         let epoch = epoch();
         let input = bars(&epoch, &format!("{HEADER},Basis\nA,2024-01-02,1,3,1,2,10,2,raw\nB,2024-01-02,1,3,1,2,10,2,total\nC,2024-01-02,1,3,1,2,10,2,raw\nC,2024-01-03,1,3,1,2,10,2,total\n")).await;
         let any = apply(&Indicators::parse(&["sma(2)"]).unwrap(), &epoch, input.clone()).await;
-        assert_eq!(notes(&any).await, ["indicators.basis C 2 fail", "indicators.computed  1 info", "indicators.computed  1 info"]);
+        assert_eq!(
+            notes(&any).await,
+            ["indicators.basis C 2 fail", "indicators.computed  1 info", "indicators.computed  1 info"]
+        );
         let total = apply(&Indicators::parse(&["sma(2)"]).unwrap().with_basis(Basis::Total), &epoch, input).await;
-        assert_eq!(notes(&total).await, ["indicators.basis A 1 fail", "indicators.basis C 2 fail", "indicators.computed  1 info"]);
+        assert_eq!(
+            notes(&total).await,
+            ["indicators.basis A 1 fail", "indicators.basis C 2 fail", "indicators.computed  1 info"]
+        );
     }
 
     #[tokio::test]
@@ -203,15 +247,29 @@ mod tests {
     #[tokio::test]
     async fn the_main_job_runs_over_the_examples() {
         let epoch = epoch();
-        let bars = apply(&Normalize::new(), &epoch, relation(&epoch, EXAMPLES.map(example).to_vec())).await.output.unwrap();
+        let bars =
+            apply(&Normalize::new(), &epoch, relation(&epoch, EXAMPLES.map(example).to_vec())).await.output.unwrap();
         let clean = apply(&Clean::new(), &epoch, bars).await.output.unwrap();
         let adjusted = apply(&Adjust::by_ratio(), &epoch, clean).await.output.unwrap();
-        let list = ["sma(20)", "sma(50)", "sma(200)", "ema(12)", "ema(26)", "macd", "rsi(14)", "bbands(20)", "atr(14)", "obv"];
+        let list =
+            ["sma(20)", "sma(50)", "sma(200)", "ema(12)", "ema(26)", "macd", "rsi(14)", "bbands(20)", "atr(14)", "obv"];
         let outputs = apply(&Indicators::parse(&list).unwrap().with_basis(Basis::Total), &epoch, adjusted).await;
         assert_eq!(notes(&outputs).await, ["indicators.computed  12154 info"]);
-        let aapl = outputs.output.unwrap().frame.filter(column("symbol").eq(lit("AAPL"))).unwrap().sort(vec![column("ts").sort(true, false)]).unwrap();
+        let aapl = outputs
+            .output
+            .unwrap()
+            .frame
+            .filter(column("symbol").eq(lit("AAPL")))
+            .unwrap()
+            .sort(vec![column("ts").sort(true, false)])
+            .unwrap();
         let batches = aapl.collect().await.unwrap();
-        let of = |name: &str| batches.iter().flat_map(|it| as_float64_array(it.column_by_name(name).unwrap()).unwrap().iter().collect::<Vec<_>>()).collect::<Vec<_>>();
+        let of = |name: &str| {
+            batches
+                .iter()
+                .flat_map(|it| as_float64_array(it.column_by_name(name).unwrap()).unwrap().iter().collect::<Vec<_>>())
+                .collect::<Vec<_>>()
+        };
         let (close, sma) = (of("close"), of("sma_20"));
         assert!(sma[..19].iter().all(Option::is_none));
         for at in [19, 100, 3269] {

@@ -100,7 +100,7 @@ impl Interval {
             (Some(own), Some(part)) => own % part == 0,
             // Months and years begin on a day, but not on a Monday.
             (None, Some(part)) => other.unit <= Unit::Day && (86_400 % part == 0),
-            (None, None) => self.months() % other.months() == 0,
+            (None, None) => self.months().is_multiple_of(other.months()),
             (Some(_), None) => false,
         };
         whole && self.length() > other.length()
@@ -149,7 +149,13 @@ impl FromStr for Interval {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let refuse = || Error::parameter("bars", "interval", format!("`{text}` is no interval; write `1m`, `5m`, `1h`, `1d`, `1wk`, `1mo`"));
+        let refuse = || {
+            Error::parameter(
+                "bars",
+                "interval",
+                format!("`{text}` is no interval; write `1m`, `5m`, `1h`, `1d`, `1wk`, `1mo`"),
+            )
+        };
         let trimmed = text.trim();
         let split = trimmed.find(|c: char| !c.is_ascii_digit()).unwrap_or(trimmed.len());
         let (digits, word) = trimmed.split_at(split);
@@ -157,7 +163,13 @@ impl FromStr for Interval {
         // `M` is a month to some and a minute to others: only the small letter is understood.
         let unit = match word.trim() {
             "m" => Unit::Minute,
-            "M" => return Err(Error::parameter("bars", "interval", format!("`{text}` may be minutes or months; write `{n}m` or `{n}mo`"))),
+            "M" => {
+                return Err(Error::parameter(
+                    "bars",
+                    "interval",
+                    format!("`{text}` may be minutes or months; write `{n}m` or `{n}mo`"),
+                ));
+            }
             other => match other.to_ascii_lowercase().as_str() {
                 "s" | "sec" | "second" | "seconds" => Unit::Second,
                 "min" | "mins" | "minute" | "minutes" => Unit::Minute,
@@ -185,7 +197,20 @@ mod tests {
 
     #[test]
     fn reads_the_usual_spellings_and_writes_one() {
-        for (text, expected) in [("1d", "1d"), ("daily", "1d"), ("D", "1d"), ("5min", "5m"), ("60m", "1h"), ("24h", "1d"), ("7d", "1wk"), ("W", "1wk"), ("1Week", "1wk"), ("3mo", "3mo"), ("12mo", "1y"), ("90s", "90s")] {
+        for (text, expected) in [
+            ("1d", "1d"),
+            ("daily", "1d"),
+            ("D", "1d"),
+            ("5min", "5m"),
+            ("60m", "1h"),
+            ("24h", "1d"),
+            ("7d", "1wk"),
+            ("W", "1wk"),
+            ("1Week", "1wk"),
+            ("3mo", "3mo"),
+            ("12mo", "1y"),
+            ("90s", "90s"),
+        ] {
             check(text, expected);
         }
     }
@@ -200,7 +225,21 @@ mod tests {
     #[test]
     fn knows_what_can_be_put_together() {
         let of = |a: &str, b: &str| a.parse::<Interval>().unwrap().is_made_of(b.parse().unwrap());
-        assert!(of("1wk", "1d") && of("1mo", "1d") && of("1h", "5m") && of("1d", "1m") && of("1y", "3mo") && of("1mo", "1h"));
-        assert!(!of("1mo", "1wk") && !of("1d", "1d") && !of("1d", "1wk") && !of("1h", "25m") && !of("2mo", "3mo") && !of("1mo", "7h"));
+        assert!(
+            of("1wk", "1d")
+                && of("1mo", "1d")
+                && of("1h", "5m")
+                && of("1d", "1m")
+                && of("1y", "3mo")
+                && of("1mo", "1h")
+        );
+        assert!(
+            !of("1mo", "1wk")
+                && !of("1d", "1d")
+                && !of("1d", "1wk")
+                && !of("1h", "25m")
+                && !of("2mo", "3mo")
+                && !of("1mo", "7h")
+        );
     }
 }

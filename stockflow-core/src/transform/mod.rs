@@ -25,18 +25,18 @@ use std::fmt::Debug;
 use async_trait::async_trait;
 use datafusion::prelude::DataFrame;
 
-pub use normalize::{Normalize, SymbolFrom};
 pub use adjust::{Adjust, AdjustBy};
 pub use aggregate::{Aggregate, Period};
 pub use clean::{Action, Clean, Rule};
 pub use function::{TransformFn, transform_fn};
 pub use indicators::Indicators;
 pub use interval::{Interval, IntervalUnit};
+pub use normalize::{Normalize, SymbolFrom};
 pub use quality::{QUALITY_KEY, Quality};
 pub use resample::Resample;
 pub use rows::{note_frame, reject_frame, reject_frame_with};
-pub use sql::Sql;
 pub use scope::scope_of;
+pub use sql::Sql;
 pub use udf::{DateOrder, aggregate_functions, scalar_functions};
 
 use crate::context::EpochContext;

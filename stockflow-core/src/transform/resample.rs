@@ -3,7 +3,9 @@
 use arrow::datatypes::DataType;
 use async_trait::async_trait;
 use datafusion::functions::expr_fn::{concat, date_bin};
-use datafusion::functions_aggregate::expr_fn::{bool_and, count, count_distinct, first_value, last_value, max, min, sum};
+use datafusion::functions_aggregate::expr_fn::{
+    bool_and, count, count_distinct, first_value, last_value, max, min, sum,
+};
 use datafusion::logical_expr::expr::NullTreatment;
 use datafusion::logical_expr::{Expr, ExprFunctionExt, cast, lit, when};
 use datafusion::prelude::DataFrame;
@@ -75,10 +77,18 @@ impl Resample {
 
     fn check(&self) -> Result<()> {
         if let Some(from) = self.from.filter(|it| !self.to.is_made_of(*it)) {
-            return Err(Error::parameter(STEP, "from", format!("bars of `{from}` cannot be put together to bars of `{}`", self.to)));
+            return Err(Error::parameter(
+                STEP,
+                "from",
+                format!("bars of `{from}` cannot be put together to bars of `{}`", self.to),
+            ));
         }
         if self.session_start >= 1440 {
-            return Err(Error::parameter(STEP, "session_start", format!("{} is not in 0..1440 minutes", self.session_start)));
+            return Err(Error::parameter(
+                STEP,
+                "session_start",
+                format!("{} is not in 0..1440 minutes", self.session_start),
+            ));
         }
         Ok(())
     }
@@ -137,7 +147,8 @@ impl Resample {
         let mut staged: Vec<Expr> = grouped.schema().fields().iter().map(|it| column(it.name().clone())).collect();
         staged.push(newest.alias("__newest"));
         let staged = grouped.select(staged)?;
-        let basis = when(column("least_basis").eq(column("greatest_basis")), column("least_basis")).otherwise(lit("mixed"))?;
+        let basis =
+            when(column("least_basis").eq(column("greatest_basis")), column("least_basis")).otherwise(lit("mixed"))?;
         let mut out = Vec::new();
         for field in bar_schema().fields() {
             let name = field.name().as_str();
@@ -171,7 +182,13 @@ fn several(rows: DataFrame) -> Result<DataFrame> {
         ],
     )?;
     let found = found.filter(column("widths").gt(lit(1_i64)))?;
-    let text = concat(vec![lit("bars of `"), column("one"), lit("` and `"), column("other"), lit("` would be thrown together; choose one with `from`")]);
+    let text = concat(vec![
+        lit("bars of `"),
+        column("one"),
+        lit("` and `"),
+        column("other"),
+        lit("` would be thrown together; choose one with `from`"),
+    ]);
     note_frame(found, lit("resample.interval"), column("symbol"), column("n"), lit("fail"), text)
 }
 
@@ -221,7 +238,11 @@ mod tests {
     }
 
     async fn out(outputs: &Outputs) -> Vec<String> {
-        table(&outputs.output.as_ref().unwrap().frame, &["symbol", "interval", "ts", "date", "open", "high", "low", "close", "volume", "adj_close", "is_final"]).await
+        table(
+            &outputs.output.as_ref().unwrap().frame,
+            &["symbol", "interval", "ts", "date", "open", "high", "low", "close", "volume", "adj_close", "is_final"],
+        )
+        .await
     }
 
     /// Wednesday to Tuesday, over the end of a month.
@@ -229,39 +250,65 @@ mod tests {
 
     #[tokio::test]
     async fn days_make_weeks_from_monday() {
-        assert_eq!(out(&daily(Resample::to(Interval::WEEK), DAYS).await).await, [
-            "A 1wk 2024-01-29T00:00:00Z 2024-01-29 1.0 6.0 0.5 4.0 30.0 4.0 true",
-            "A 1wk 2024-02-05T00:00:00Z 2024-02-05 5.0 8.0 4.0 6.0 14.0 5.9 false",
-            "B 1wk 2024-02-05T00:00:00Z 2024-02-05 5.0 8.0 4.0 6.0 7.0  false",
-        ]);
+        assert_eq!(
+            out(&daily(Resample::to(Interval::WEEK), DAYS).await).await,
+            [
+                "A 1wk 2024-01-29T00:00:00Z 2024-01-29 1.0 6.0 0.5 4.0 30.0 4.0 true",
+                "A 1wk 2024-02-05T00:00:00Z 2024-02-05 5.0 8.0 4.0 6.0 14.0 5.9 false",
+                "B 1wk 2024-02-05T00:00:00Z 2024-02-05 5.0 8.0 4.0 6.0 7.0  false",
+            ]
+        );
     }
 
     #[tokio::test]
     async fn days_make_months_and_quarters() {
-        assert_eq!(out(&daily(Resample::to(Interval::MONTH), DAYS).await).await[..2], [
-            "A 1mo 2024-01-01T00:00:00Z 2024-01-01 1.0 5.0 1.0 2.0 10.0 2.0 true",
-            "A 1mo 2024-02-01T00:00:00Z 2024-02-01 2.0 8.0 0.5 6.0 34.0 5.9 false",
-        ]);
-        let quarters = daily(Resample::to("3mo".parse().unwrap()), "A,2023-12-29,1,1,1,1,1,\nA,2024-03-28,1,1,1,1,1,\nA,2024-04-02,1,1,1,1,1,\n").await;
-        assert_eq!(table(&quarters.output.unwrap().frame, &["ts"]).await, ["2023-10-01T00:00:00Z", "2024-01-01T00:00:00Z", "2024-04-01T00:00:00Z"]);
+        assert_eq!(
+            out(&daily(Resample::to(Interval::MONTH), DAYS).await).await[..2],
+            [
+                "A 1mo 2024-01-01T00:00:00Z 2024-01-01 1.0 5.0 1.0 2.0 10.0 2.0 true",
+                "A 1mo 2024-02-01T00:00:00Z 2024-02-01 2.0 8.0 0.5 6.0 34.0 5.9 false",
+            ]
+        );
+        let quarters = daily(
+            Resample::to("3mo".parse().unwrap()),
+            "A,2023-12-29,1,1,1,1,1,\nA,2024-03-28,1,1,1,1,1,\nA,2024-04-02,1,1,1,1,1,\n",
+        )
+        .await;
+        assert_eq!(
+            table(&quarters.output.unwrap().frame, &["ts"]).await,
+            ["2023-10-01T00:00:00Z", "2024-01-01T00:00:00Z", "2024-04-01T00:00:00Z"]
+        );
     }
 
     async fn intraday(resample: Resample, clocks: &[&str]) -> Vec<String> {
         let epoch = epoch();
-        let rows: String = clocks.iter().enumerate().map(|(n, clock)| format!("A,2024-01-02 {clock},{n},{n},{n},{n},1,\n")).collect();
-        let input = normalized(&epoch, Normalize::new().with_interval("5m".parse().unwrap()), &format!("{HEADER}\n{rows}")).await;
-        table(&apply(&resample, &epoch, input).await.output.unwrap().frame, &["interval", "ts", "date", "open", "close", "is_final"]).await
+        let rows: String =
+            clocks.iter().enumerate().map(|(n, clock)| format!("A,2024-01-02 {clock},{n},{n},{n},{n},1,\n")).collect();
+        let input =
+            normalized(&epoch, Normalize::new().with_interval("5m".parse().unwrap()), &format!("{HEADER}\n{rows}"))
+                .await;
+        table(
+            &apply(&resample, &epoch, input).await.output.unwrap().frame,
+            &["interval", "ts", "date", "open", "close", "is_final"],
+        )
+        .await
     }
 
     #[tokio::test]
     async fn minutes_make_hours_and_days() {
         let clocks = ["14:30", "14:55", "15:00", "15:25", "15:30"];
-        assert_eq!(intraday(Resample::to("1h".parse().unwrap()), &clocks).await, ["1h 2024-01-02T14:00:00Z 2024-01-02 0.0 1.0 true", "1h 2024-01-02T15:00:00Z 2024-01-02 2.0 4.0 false"]);
+        assert_eq!(
+            intraday(Resample::to("1h".parse().unwrap()), &clocks).await,
+            ["1h 2024-01-02T14:00:00Z 2024-01-02 0.0 1.0 true", "1h 2024-01-02T15:00:00Z 2024-01-02 2.0 4.0 false"]
+        );
         assert_eq!(
             intraday(Resample::to("1h".parse().unwrap()).with_session_start(870), &clocks).await,
             ["1h 2024-01-02T14:30:00Z 2024-01-02 0.0 3.0 true", "1h 2024-01-02T15:30:00Z 2024-01-02 4.0 4.0 false"]
         );
-        assert_eq!(intraday(Resample::to(Interval::DAY), &clocks).await, ["1d 2024-01-02T00:00:00Z 2024-01-02 0.0 4.0 false"]);
+        assert_eq!(
+            intraday(Resample::to(Interval::DAY), &clocks).await,
+            ["1d 2024-01-02T00:00:00Z 2024-01-02 0.0 4.0 false"]
+        );
     }
 
     #[tokio::test]
@@ -270,8 +317,11 @@ mod tests {
         let clocks: Vec<&str> = clocks.iter().map(String::as_str).collect();
         let direct = intraday(Resample::to("1h".parse().unwrap()), &clocks).await;
         let epoch = epoch();
-        let rows: String = clocks.iter().enumerate().map(|(n, clock)| format!("A,2024-01-02 {clock},{n},{n},{n},{n},1,\n")).collect();
-        let input = normalized(&epoch, Normalize::new().with_interval("5m".parse().unwrap()), &format!("{HEADER}\n{rows}")).await;
+        let rows: String =
+            clocks.iter().enumerate().map(|(n, clock)| format!("A,2024-01-02 {clock},{n},{n},{n},{n},1,\n")).collect();
+        let input =
+            normalized(&epoch, Normalize::new().with_interval("5m".parse().unwrap()), &format!("{HEADER}\n{rows}"))
+                .await;
         let half = apply(&Resample::to("30m".parse().unwrap()), &epoch, input).await.output.unwrap();
         let hours = apply(&Resample::to("1h".parse().unwrap()), &epoch, half).await.output.unwrap();
         assert_eq!(table(&hours.frame, &["interval", "ts", "date", "open", "close", "is_final"]).await, direct);
@@ -279,7 +329,8 @@ mod tests {
 
     #[tokio::test]
     async fn missing_prices_are_passed_over() {
-        let outputs = daily(Resample::to(Interval::WEEK), "A,2024-01-29,,5,1,2,10,2\nA,2024-01-30,3,,NaN,inf,,\n").await;
+        let outputs =
+            daily(Resample::to(Interval::WEEK), "A,2024-01-29,,5,1,2,10,2\nA,2024-01-30,3,,NaN,inf,,\n").await;
         assert_eq!(out(&outputs).await, ["A 1wk 2024-01-29T00:00:00Z 2024-01-29 3.0 5.0 1.0 2.0 10.0 2.0 false"]);
         assert_eq!(outputs.output.unwrap().schema(), bar_schema());
     }
@@ -287,7 +338,9 @@ mod tests {
     #[tokio::test]
     async fn several_intervals_need_a_choice() {
         let epoch = epoch();
-        let text = format!("{HEADER},Interval\nA,2024-01-29 10:00,1,1,1,1,1,,5m\nA,2024-01-29,2,2,2,2,2,,1d\nA,2024-01-29,9,9,9,9,9,,1wk\n");
+        let text = format!(
+            "{HEADER},Interval\nA,2024-01-29 10:00,1,1,1,1,1,,5m\nA,2024-01-29,2,2,2,2,2,,1d\nA,2024-01-29,9,9,9,9,9,,1wk\n"
+        );
         let input = bars(&epoch, &text).await;
         let any = apply(&Resample::to(Interval::MONTH), &epoch, input.clone()).await;
         assert_eq!(notes(&any).await, ["resample.interval A 2 fail"], "weeks do not make months");
@@ -296,7 +349,11 @@ mod tests {
         assert!(notes(&chosen).await.is_empty());
         let error = refused(&Resample::to(Interval::MONTH).with_from(Interval::WEEK), &epoch, input.clone()).await;
         assert_eq!(error, "invalid from for resample: bars of `1wk` cannot be put together to bars of `1mo`");
-        assert!(refused(&Resample::to(Interval::DAY).with_session_start(1440), &epoch, input).await.contains("1440 is not in 0..1440"));
+        assert!(
+            refused(&Resample::to(Interval::DAY).with_session_start(1440), &epoch, input)
+                .await
+                .contains("1440 is not in 0..1440")
+        );
     }
 
     #[tokio::test]

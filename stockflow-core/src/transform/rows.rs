@@ -24,7 +24,14 @@ pub fn reject_frame(rows: DataFrame, relation: &str, position: Expr, symbol: Exp
 /// # Errors
 ///
 /// If an expression does not fit the frame.
-pub fn reject_frame_with(rows: DataFrame, partition: Expr, position: Expr, symbol: Expr, reason: Expr, payload: Expr) -> Result<DataFrame> {
+pub fn reject_frame_with(
+    rows: DataFrame,
+    partition: Expr,
+    position: Expr,
+    symbol: Expr,
+    reason: Expr,
+    payload: Expr,
+) -> Result<DataFrame> {
     Ok(rows.select(vec![
         cast(partition, DataType::Utf8).alias("partition"),
         cast(position, DataType::Utf8).alias("position"),
@@ -41,7 +48,14 @@ pub fn reject_frame_with(rows: DataFrame, partition: Expr, position: Expr, symbo
 /// # Errors
 ///
 /// If an expression does not fit the frame.
-pub fn note_frame(rows: DataFrame, kind: Expr, symbol: Expr, count: Expr, level: Expr, text: Expr) -> Result<DataFrame> {
+pub fn note_frame(
+    rows: DataFrame,
+    kind: Expr,
+    symbol: Expr,
+    count: Expr,
+    level: Expr,
+    text: Expr,
+) -> Result<DataFrame> {
     Ok(rows.select(vec![
         cast(kind, DataType::Utf8).alias("kind"),
         cast(symbol, DataType::Utf8).alias("symbol"),

@@ -39,8 +39,15 @@ fn scope_of_node(node: &LogicalPlan) -> PlanResult<Scope> {
         LogicalPlan::TableScan(scan) if scan.fetch.is_some() => Scope::Everything,
         // The order of rows is no promise of a relation, so sorting alone changes none.
         LogicalPlan::Sort(sort) if sort.fetch.is_none() => Scope::Row,
-        LogicalPlan::Projection(_) | LogicalPlan::Filter(_) | LogicalPlan::SubqueryAlias(_) | LogicalPlan::Union(_) | LogicalPlan::TableScan(_)
-        | LogicalPlan::EmptyRelation(_) | LogicalPlan::Unnest(_) | LogicalPlan::Repartition(_) | LogicalPlan::Values(_) => Scope::Row,
+        LogicalPlan::Projection(_)
+        | LogicalPlan::Filter(_)
+        | LogicalPlan::SubqueryAlias(_)
+        | LogicalPlan::Union(_)
+        | LogicalPlan::TableScan(_)
+        | LogicalPlan::EmptyRelation(_)
+        | LogicalPlan::Unnest(_)
+        | LogicalPlan::Repartition(_)
+        | LogicalPlan::Values(_) => Scope::Row,
         LogicalPlan::Window(window) => scope_of_window(window),
         LogicalPlan::Aggregate(aggregate) => scope_of_aggregate(aggregate),
         _ => Scope::Everything,
@@ -50,7 +57,9 @@ fn scope_of_node(node: &LogicalPlan) -> PlanResult<Scope> {
 fn has_subquery(node: &LogicalPlan) -> PlanResult<bool> {
     let mut found = false;
     node.apply_expressions(|expr| {
-        found |= expr.exists(|it| Ok(matches!(it, Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_) | Expr::SetComparison(_))))?;
+        found |= expr.exists(|it| {
+            Ok(matches!(it, Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_) | Expr::SetComparison(_)))
+        })?;
         Ok(TreeNodeRecursion::Continue)
     })?;
     Ok(found)

@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use arrow::datatypes::DataType;
 use async_trait::async_trait;
-use datafusion::catalog::{CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList, SchemaProvider, TableProvider};
+use datafusion::catalog::{
+    CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList, SchemaProvider,
+    TableProvider,
+};
 use datafusion::common::TableReference;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::{DataFusionError, Result as PlanResult};
@@ -63,7 +66,13 @@ impl Sql {
         let statement = parse(&query)?;
         let (tables, _) = resolve_table_references(&statement, true)?;
         let reads: BTreeSet<String> = tables.iter().filter_map(relation_name).filter(|it| it != INPUT).collect();
-        Ok(Self { canonical: statement.to_string(), query, reads: reads.into_iter().collect(), key: Vec::new(), version: None })
+        Ok(Self {
+            canonical: statement.to_string(),
+            query,
+            reads: reads.into_iter().collect(),
+            key: Vec::new(),
+            version: None,
+        })
     }
 
     /// Declares the key of the output.
@@ -82,22 +91,36 @@ impl Sql {
 
     fn check(&self, output: &Relation) -> Result<()> {
         let revision = crate::relation::REVISION;
-        let missing: Vec<&str> = self.key.iter().chain(self.version.iter().filter(|it| *it != revision)).map(String::as_str).filter(|it| !output.has(it)).collect();
+        let missing: Vec<&str> = self
+            .key
+            .iter()
+            .chain(self.version.iter().filter(|it| *it != revision))
+            .map(String::as_str)
+            .filter(|it| !output.has(it))
+            .collect();
         if missing.is_empty() {
             return Ok(());
         }
         let names = super::expr::column_names(output);
-        Err(Error::schema("sql", format!("`{}` is declared as key or version, but the query gives `{names}`", missing.join("`, `"))))
+        Err(Error::schema(
+            "sql",
+            format!("`{}` is declared as key or version, but the query gives `{names}`", missing.join("`, `")),
+        ))
     }
 }
 
 /// The one statement, if it is a query.
 fn parse(query: &str) -> Result<Statement> {
     let refuse = |reason: String| Error::parameter("sql", "query", reason);
-    let mut statements = DFParser::parse_sql(query).map_err(|error| refuse(format!("it cannot be read: {}", error.strip_backtrace())))?;
+    let mut statements = DFParser::parse_sql(query)
+        .map_err(|error| refuse(format!("it cannot be read: {}", error.strip_backtrace())))?;
     match (statements.pop_front(), statements.pop_front()) {
-        (Some(statement), None) if matches!(&statement, Statement::Statement(ast) if matches!(ast.as_ref(), Ast::Query(_))) => Ok(statement),
-        (Some(_), None) => Err(refuse("only SELECT (or WITH … SELECT) is allowed; a transform changes nothing but its output".into())),
+        (Some(statement), None) if matches!(&statement, Statement::Statement(ast) if matches!(ast.as_ref(), Ast::Query(_))) => {
+            Ok(statement)
+        }
+        (Some(_), None) => {
+            Err(refuse("only SELECT (or WITH … SELECT) is allowed; a transform changes nothing but its output".into()))
+        }
         (None, _) => Err(refuse("it is empty".into())),
         (Some(_), Some(_)) => Err(refuse("it holds several statements; give each its own step".into())),
     }
@@ -117,7 +140,11 @@ impl Transform for Sql {
     async fn apply(&self, inputs: &Relations, epoch: &EpochContext) -> Result<Outputs> {
         let state = session_over(inputs, epoch)?;
         let plan = state.statement_to_plan(parse(&self.query)?).await?;
-        SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false).verify_plan(&plan)?;
+        SQLOptions::new()
+            .with_allow_ddl(false)
+            .with_allow_dml(false)
+            .with_allow_statements(false)
+            .verify_plan(&plan)?;
         refuse_volatile(&plan)?;
         let frame = plain(DataFrame::new(epoch.session.state(), plan))?;
         let output = Relation::new(frame).with_key(self.key.iter().cloned()).with_version(self.version.clone());
@@ -145,7 +172,10 @@ fn plain(frame: DataFrame) -> Result<DataFrame> {
     for (column, field) in frame.schema().columns().into_iter().zip(frame.schema().fields()) {
         let name = column.name.clone();
         if !seen.insert(name.clone()) {
-            return Err(Error::schema("sql", format!("the query gives the column `{name}` twice; name one of them with AS")));
+            return Err(Error::schema(
+                "sql",
+                format!("the query gives the column `{name}` twice; name one of them with AS"),
+            ));
         }
         let value = Expr::Column(column);
         let value = match field.data_type() {
@@ -171,7 +201,11 @@ fn refuse_volatile(plan: &LogicalPlan) -> Result<()> {
         })
     })?;
     match found {
-        Some(call) => Err(Error::parameter("sql", "query", format!("`{call}` gives something else each time, so an epoch that is run again would not be the same"))),
+        Some(call) => Err(Error::parameter(
+            "sql",
+            "query",
+            format!("`{call}` gives something else each time, so an epoch that is run again would not be the same"),
+        )),
         None => Ok(()),
     }
 }
@@ -188,7 +222,10 @@ fn session_over(inputs: &Relations, epoch: &EpochContext) -> Result<SessionState
     let mut schemas: BTreeMap<String, Overlay> = BTreeMap::new();
     let mut add = |name: &str, relation: &Relation| {
         let (schema, table) = name.split_once('.').unwrap_or((&schema_name, name));
-        let overlay = schemas.entry(schema.to_string()).or_insert_with(|| Overlay { own: BTreeMap::new(), below: default.as_ref().and_then(|it| it.schema(schema)) });
+        let overlay = schemas.entry(schema.to_string()).or_insert_with(|| Overlay {
+            own: BTreeMap::new(),
+            below: default.as_ref().and_then(|it| it.schema(schema)),
+        });
         overlay.own.insert(table.to_string(), relation.frame.clone().into_view());
     };
     inputs.iter().for_each(|(name, relation)| add(name, relation));
@@ -264,7 +301,10 @@ mod tests {
         assert_eq!(run("WITH a AS (SELECT * FROM input WHERE symbol = 'A') SELECT count(*) AS n FROM a").await, ["2"]);
         let epoch = epoch();
         epoch.session.register_batch("sectors", csv("symbol,sector\nA,tech\n", true)).unwrap();
-        let sql = Sql::new("SELECT s.sector, max(b.close) AS top FROM input b JOIN sectors s ON s.symbol = b.symbol GROUP BY s.sector").unwrap();
+        let sql = Sql::new(
+            "SELECT s.sector, max(b.close) AS top FROM input b JOIN sectors s ON s.symbol = b.symbol GROUP BY s.sector",
+        )
+        .unwrap();
         assert_eq!(sql.reads(), ["sectors"]);
         let output = apply(&sql, &epoch, bars(&epoch, BARS).await).await.output.unwrap();
         assert_eq!(table(&output.frame, &["sector", "top"]).await, ["tech 4.0"]);
@@ -275,8 +315,15 @@ mod tests {
         let epoch = epoch();
         let bars = bars(&epoch, BARS).await;
         epoch.session.register_batch("bars", csv("close\n-1\n", true)).unwrap();
-        let all = Relations::new("bars", BTreeMap::from([("bars".to_string(), bars.clone()), ("clean.extra".to_string(), bars)]));
-        let outputs = Sql::new("SELECT max(b.close) AS top, count(*) AS n FROM bars b, clean.extra e").unwrap().apply(&all, &epoch).await.unwrap();
+        let all = Relations::new(
+            "bars",
+            BTreeMap::from([("bars".to_string(), bars.clone()), ("clean.extra".to_string(), bars)]),
+        );
+        let outputs = Sql::new("SELECT max(b.close) AS top, count(*) AS n FROM bars b, clean.extra e")
+            .unwrap()
+            .apply(&all, &epoch)
+            .await
+            .unwrap();
         assert_eq!(table(&outputs.output.unwrap().frame, &["top", "n"]).await, ["5.0 9"]);
         assert!(!epoch.session.table_exist("input").unwrap());
         let left = epoch.session.sql("SELECT close FROM bars").await.unwrap();
@@ -305,7 +352,11 @@ mod tests {
     async fn what_changes_each_time_is_refused_and_now_is_not() {
         let epoch = epoch();
         let input = bars(&epoch, BARS).await;
-        for query in ["SELECT random() AS r FROM input", "SELECT symbol FROM input WHERE close > (SELECT random())", "SELECT uuid() AS u"] {
+        for query in [
+            "SELECT random() AS r FROM input",
+            "SELECT symbol FROM input WHERE close > (SELECT random())",
+            "SELECT uuid() AS u",
+        ] {
             let error = refused(&Sql::new(query).unwrap(), &epoch, input.clone()).await;
             assert!(error.contains("gives something else each time"), "{query}: {error}");
         }
@@ -320,9 +371,15 @@ mod tests {
         assert!(error.contains("clos") && error.contains("close"), "{error}");
         let error = refused(&Sql::new("SELECT * FROM nowhere").unwrap(), &epoch, input.clone()).await;
         assert!(error.contains("nowhere"), "{error}");
-        let error = refused(&Sql::new("SELECT a.symbol, b.symbol FROM input a JOIN input b ON a.ts = b.ts").unwrap(), &epoch, input.clone()).await;
+        let error = refused(
+            &Sql::new("SELECT a.symbol, b.symbol FROM input a JOIN input b ON a.ts = b.ts").unwrap(),
+            &epoch,
+            input.clone(),
+        )
+        .await;
         assert!(error.contains("twice"), "{error}");
-        let error = refused(&Sql::new("SELECT symbol FROM input").unwrap().with_key(["symbol", "ts"]), &epoch, input).await;
+        let error =
+            refused(&Sql::new("SELECT symbol FROM input").unwrap().with_key(["symbol", "ts"]), &epoch, input).await;
         assert!(error.contains("`ts` is declared as key or version, but the query gives `symbol`"), "{error}");
     }
 
@@ -333,7 +390,10 @@ mod tests {
         let empty = Relation::new(epoch.table(Arc::clone(&schema), vec![vec![]]).unwrap());
         for (query, scope) in [
             ("SELECT symbol, close * 2 AS twice FROM input", Scope::Row),
-            ("SELECT symbol, avg(close) OVER (PARTITION BY symbol ORDER BY ts ROWS 19 PRECEDING) AS ma_20 FROM input", Scope::Symbol),
+            (
+                "SELECT symbol, avg(close) OVER (PARTITION BY symbol ORDER BY ts ROWS 19 PRECEDING) AS ma_20 FROM input",
+                Scope::Symbol,
+            ),
             ("SELECT date, avg(close) AS mean FROM input GROUP BY date", Scope::Everything),
         ] {
             let output = Sql::new(query).unwrap().apply(&inputs(empty.clone()), &epoch).await.unwrap().output.unwrap();

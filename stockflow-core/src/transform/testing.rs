@@ -34,7 +34,11 @@ pub(crate) fn csv(text: &str, inferred: bool) -> RecordBatch {
         Schema::new(header.split(',').map(|name| Field::new(name, DataType::Utf8, true)).collect::<Vec<_>>())
     };
     let rows = text.lines().count();
-    let mut reader = ReaderBuilder::new(Arc::new(schema.clone())).with_format(format).with_batch_size(rows.max(1)).build(Cursor::new(text)).unwrap();
+    let mut reader = ReaderBuilder::new(Arc::new(schema.clone()))
+        .with_format(format)
+        .with_batch_size(rows.max(1))
+        .build(Cursor::new(text))
+        .unwrap();
     reader.next().map_or_else(|| RecordBatch::new_empty(Arc::new(schema)), Result::unwrap)
 }
 
@@ -89,7 +93,9 @@ pub(crate) async fn table(frame: &DataFrame, columns: &[&str]) -> Vec<String> {
     let batches = sorted.collect().await.unwrap();
     let text = pretty_format_batches(&batches).unwrap().to_string();
     let lines = text.lines().filter(|it| it.starts_with('|')).skip(1);
-    lines.map(|it| it.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>().join(" ").trim().to_string()).collect()
+    lines
+        .map(|it| it.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>().join(" ").trim().to_string())
+        .collect()
 }
 
 /// All rejects: symbol and reason.

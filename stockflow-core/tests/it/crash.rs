@@ -43,7 +43,8 @@ impl CrashCase for Twins {
 
     async fn read(&self) -> Result<Vec<String>> {
         let world = self.world.lock().unwrap();
-        let letters = seen(&world.letters).into_iter().map(|line| line.split(" at=").next().unwrap_or_default().to_owned());
+        let letters =
+            seen(&world.letters).into_iter().map(|line| line.split(" at=").next().unwrap_or_default().to_owned());
         Ok([world.bars_seen(), world.means_seen(), letters.collect()].concat())
     }
 

@@ -21,7 +21,11 @@ async fn a_second_run_reads_only_what_is_new() {
     world.push("AAA", &[(2, 3.0)]);
     let third = world.run().await.unwrap();
     assert_eq!(third.epochs[0].read["bars"], 1, "only the new bar is read");
-    assert_eq!(world.means_seen(), means_of(&[("AAA", &[(0, 1.0), (1, 2.0), (2, 3.0)])]), "its mean needs the bars before it");
+    assert_eq!(
+        world.means_seen(),
+        means_of(&[("AAA", &[(0, 1.0), (1, 2.0), (2, 3.0)])]),
+        "its mean needs the bars before it"
+    );
 }
 
 #[tokio::test]
@@ -34,7 +38,10 @@ async fn a_corrected_bar_recomputes_its_symbol_alone() {
     let report = world.run().await.unwrap();
     assert_eq!(report.epochs[0].late_symbols, ["AAA"]);
     assert_eq!(report.epochs[0].sinks[1].rows, 3, "from the corrected bar on: days 1 to 3 of AAA, nothing of BBB");
-    assert_eq!(world.means_seen(), means_of(&[("AAA", &[(0, 1.0), (1, 20.0), (2, 3.0), (3, 4.0)]), ("BBB", &[(0, 5.0), (1, 5.0)])]));
+    assert_eq!(
+        world.means_seen(),
+        means_of(&[("AAA", &[(0, 1.0), (1, 20.0), (2, 3.0), (3, 4.0)]), ("BBB", &[(0, 5.0), (1, 5.0)])])
+    );
 }
 
 #[tokio::test]
@@ -54,7 +61,11 @@ async fn what_the_history_holds_is_dropped_for_all_sinks() {
     world.run().await.unwrap();
     world.push("AAA", &[(0, 1.0), (1, 2.0 + 1e-7)]);
     let report = world.run().await.unwrap();
-    assert_eq!((report.epochs[0].changed, report.epochs[0].unchanged), (Some(0), Some(2)), "providers wobble in the seventh digit");
+    assert_eq!(
+        (report.epochs[0].changed, report.epochs[0].unchanged),
+        (Some(0), Some(2)),
+        "providers wobble in the seventh digit"
+    );
     assert_eq!(report.epochs[0].sinks.iter().map(|sink| sink.rows).sum::<u64>(), 0);
 }
 
@@ -94,7 +105,11 @@ async fn a_run_fixes_its_target_once_and_tries_each_partition_once() {
     let left_out: Vec<_> = report.left_out().collect();
     assert_eq!((left_out.len(), left_out[0].partition.as_str(), left_out[0].reason.as_str()), (1, "BBB", "delisted"));
     let checkpoint = world.builder().build().unwrap().checkpoint().await.unwrap();
-    assert_eq!(checkpoint, Checkpoint::from_iter([("AAA", "1"), ("CCC", "1")]), "what was left out stays out of what was reached");
+    assert_eq!(
+        checkpoint,
+        Checkpoint::from_iter([("AAA", "1"), ("CCC", "1")]),
+        "what was left out stays out of what was reached"
+    );
     world.source.set_unreadable("BBB", None);
     world.run().await.unwrap();
     assert_eq!(world.bars.n_rows(), 3, "and is read once it can be");
@@ -113,7 +128,11 @@ async fn a_backfill_is_an_epoch_that_leaves_the_checkpoint_where_it_was() {
     let options = RunOptions { window: Some(window), ..RunOptions::default() };
     let report = world.builder().build().unwrap().run(options).await.unwrap();
     assert_eq!(report.epochs[0].kind, "backfill");
-    assert_eq!(world.means_seen(), means_of(&[("AAA", &[(0, 1.0), (1, 8.0), (2, 3.0)]), ("BBB", &[(0, 1.0)])]), "only AAA up to 2 January");
+    assert_eq!(
+        world.means_seen(),
+        means_of(&[("AAA", &[(0, 1.0), (1, 8.0), (2, 3.0)]), ("BBB", &[(0, 1.0)])]),
+        "only AAA up to 2 January"
+    );
     assert_eq!(world.builder().build().unwrap().checkpoint().await.unwrap(), before);
     world.run().await.unwrap();
     assert_eq!(world.means_seen(), means_of(&[("AAA", &[(0, 1.0), (1, 8.0), (2, 9.0)]), ("BBB", &[(0, 7.0)])]));
@@ -140,7 +159,11 @@ async fn a_best_effort_source_is_spooled_and_never_scanned_again() {
     assert_eq!(world.source.scans(), 1);
     world.run().await.unwrap();
     assert_eq!(world.source.scans(), 1, "the sealed spool is read instead");
-    assert_eq!(world.means_seen(), means_of(&[("AAA", &[(0, 1.0), (1, 2.0)])]), "the source has forgotten its rows, the spool has not");
+    assert_eq!(
+        world.means_seen(),
+        means_of(&[("AAA", &[(0, 1.0), (1, 2.0)])]),
+        "the source has forgotten its rows, the spool has not"
+    );
 }
 
 #[tokio::test]
@@ -158,7 +181,8 @@ async fn shutdown_abandons_the_epoch_whole() {
     let world = World::new();
     world.push("AAA", &[(0, 1.0)]);
     let shutdown = Shutdown::new();
-    let options = RunOptions { shutdown: shutdown.clone(), probe: Some(Arc::new(StopAt(shutdown))), ..RunOptions::default() };
+    let options =
+        RunOptions { shutdown: shutdown.clone(), probe: Some(Arc::new(StopAt(shutdown))), ..RunOptions::default() };
     // The request may meet the epoch before or in its delivery: it is abandoned or finished, never half.
     let result = world.builder().build().unwrap().run(options).await;
     assert_eq!(world.bars.n_rows() == 1, result.is_ok());
@@ -200,5 +224,8 @@ async fn hundreds_of_epochs_keep_the_checkpoint_right() {
         pipeline.run(RunOptions::default()).await.unwrap();
     }
     assert_eq!(world.bars.n_rows(), 80);
-    assert_eq!(pipeline.checkpoint().await.unwrap().to_string(), "{S00@12, S01@12, S02@12, S03@11, S04@11, S05@11, S06@11}");
+    assert_eq!(
+        pipeline.checkpoint().await.unwrap().to_string(),
+        "{S00@12, S01@12, S02@12, S03@11, S04@11, S05@11, S06@11}"
+    );
 }

@@ -39,9 +39,15 @@ async fn undecodable_input_is_a_dead_letter_with_its_place() {
     assert_eq!(report.dead_letters(), 1);
     assert!(!report.is_complete());
     let letter = &report.epochs[0].first_dead_letters[0];
-    assert_eq!((letter.connector.as_str(), letter.partition.as_str(), letter.position.as_str(), letter.reason.as_str()), ("memory", "AAA", "1", "no JSON"));
+    assert_eq!(
+        (letter.connector.as_str(), letter.partition.as_str(), letter.position.as_str(), letter.reason.as_str()),
+        ("memory", "AAA", "1", "no JSON")
+    );
     let line = seen(&world.letters).join("\n");
-    assert!(line.contains("pipeline=test") && line.contains("epoch=1") && line.contains("payload=\u{fffd}garbage"), "{line}");
+    assert!(
+        line.contains("pipeline=test") && line.contains("epoch=1") && line.contains("payload=\u{fffd}garbage"),
+        "{line}"
+    );
 }
 
 #[tokio::test]
@@ -51,7 +57,8 @@ async fn too_many_dead_letters_fail_before_commit() {
     for _ in 0..3 {
         world.source.push_undecodable("AAA", "x", "no JSON");
     }
-    let error = world.builder().max_dead_letters(Some(2)).build().unwrap().run(RunOptions::default()).await.unwrap_err();
+    let error =
+        world.builder().max_dead_letters(Some(2)).build().unwrap().run(RunOptions::default()).await.unwrap_err();
     assert!(text(&error).contains("3 rows refused (max_dead_letters = 2"), "{}", text(&error));
     assert_eq!((world.bars.commits(), world.letters.commits()), (0, 0));
     world.builder().max_dead_letters(None).build().unwrap().run(RunOptions::default()).await.unwrap();
@@ -67,11 +74,20 @@ async fn an_epoch_of_nothing_but_dead_letters_fails_before_commit() {
     assert_eq!(world.letters.commits(), 0);
 }
 
-async fn refusing(when: RefuseIn, idempotence: Idempotence) -> (World, MemorySink, stockflow_core::pipeline::RunReport) {
+async fn refusing(
+    when: RefuseIn,
+    idempotence: Idempotence,
+) -> (World, MemorySink, stockflow_core::pipeline::RunReport) {
     let world = World::new();
     world.push("AAA", &[(0, 1.0), (1, 13.0), (2, 2.0)]);
     let sink = MemorySink::new(WriteMode::Merge).with_idempotence(idempotence).refusing(when, "close", "13.0");
-    let pipeline = Pipeline::builder("test").source(world.source.clone()).sink(SinkStep::new("out", sink.clone())).dead_letters(world.letters.clone()).store(world.store.clone()).build().unwrap();
+    let pipeline = Pipeline::builder("test")
+        .source(world.source.clone())
+        .sink(SinkStep::new("out", sink.clone()))
+        .dead_letters(world.letters.clone())
+        .store(world.store.clone())
+        .build()
+        .unwrap();
     let report = pipeline.run(RunOptions::default()).await.unwrap();
     (world, sink, report)
 }
@@ -108,7 +124,11 @@ async fn a_lost_answer_to_a_commit_doubles_nothing() {
 
 #[tokio::test]
 async fn an_error_tells_its_chain_once() {
-    let error = Error::connector(stockflow_core::Origin::new("file").partition("a.csv"), "read", std::io::Error::other("broken"));
+    let error = Error::connector(
+        stockflow_core::Origin::new("file").partition("a.csv"),
+        "read",
+        std::io::Error::other("broken"),
+    );
     assert_eq!(error.chain(), ["file a.csv: read failed", "broken"]);
     assert_eq!(std::mem::size_of::<Error>(), 72, "errors travel in every result: they stay small");
 }

@@ -52,9 +52,15 @@ fn names_and_relations_must_fit() {
 async fn the_description_has_types_scopes_and_guarantees() {
     let world = World::new();
     let description = world.builder().build().unwrap().describe().await.unwrap();
-    assert_eq!(description.steps.iter().map(|step| step.scope.as_deref().unwrap_or("?")).collect::<Vec<_>>(), ["row", "symbol"]);
+    assert_eq!(
+        description.steps.iter().map(|step| step.scope.as_deref().unwrap_or("?")).collect::<Vec<_>>(),
+        ["row", "symbol"]
+    );
     let means = description.steps[1].output.as_ref().unwrap();
-    assert_eq!(means.columns.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["symbol", "interval", "ts", "mean3", "revision"]);
+    assert_eq!(
+        means.columns.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
+        ["symbol", "interval", "ts", "mean3", "revision"]
+    );
     assert!(description.sinks.iter().all(|sink| sink.guarantee == Guarantee::ExactlyOnce && !sink.reason.is_empty()));
     assert!(description.remarks.iter().any(|remark| remark.contains("never atomic with each other")));
     assert_eq!(world.source.scans(), 0, "nothing is read");

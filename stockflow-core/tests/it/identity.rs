@@ -2,11 +2,11 @@
 
 use stockflow_core::Error;
 use stockflow_core::memory::MemorySink;
+use stockflow_core::pipeline::KillPoint;
 use stockflow_core::pipeline::{Pipeline, Rebuild, RunOptions, SinkStep, Step};
 use stockflow_core::sink::WriteMode;
 use stockflow_core::store::CheckpointStore;
 use stockflow_core::testing::KillOnce;
-use stockflow_core::pipeline::KillPoint;
 
 use crate::support::*;
 
@@ -42,7 +42,11 @@ async fn a_new_store_over_sinks_that_hold_data_stops_and_rebuild_goes_on() {
     let mut world = two_epochs().await;
     world.store = CheckpointStore::in_memory();
     let error = world.run().await.unwrap_err();
-    assert!(text(&error).contains("the checkpoint store is new, but sink `bars` already holds epoch 2"), "{}", text(&error));
+    assert!(
+        text(&error).contains("the checkpoint store is new, but sink `bars` already holds epoch 2"),
+        "{}",
+        text(&error)
+    );
     let report = world.builder().build().unwrap().run(rebuild(None)).await.unwrap();
     assert_eq!(report.epochs[0].epoch, 3, "above the highest that was found");
     assert_eq!(world.means_seen(), means_of(&ALL));
@@ -54,7 +58,11 @@ async fn a_sink_that_lost_its_data_stops_and_is_filled_alone() {
     let world = two_epochs().await;
     world.means.wipe();
     let error = world.run().await.unwrap_err();
-    assert!(text(&error).contains("sink `means` holds no epoch, but the checkpoint store says epoch 2"), "{}", text(&error));
+    assert!(
+        text(&error).contains("sink `means` holds no epoch, but the checkpoint store says epoch 2"),
+        "{}",
+        text(&error)
+    );
     let commits = world.bars.commits();
     world.builder().build().unwrap().run(rebuild(Some("means"))).await.unwrap();
     assert_eq!(world.means_seen(), means_of(&ALL));
@@ -114,7 +122,12 @@ async fn a_new_sink_needs_a_rebuild_or_since_now() {
 #[tokio::test]
 async fn a_store_of_another_pipeline_is_refused() {
     let world = two_epochs().await;
-    let other = Pipeline::builder("other").source(world.source.clone()).sink(SinkStep::new("bars", MemorySink::new(WriteMode::Merge))).store(world.store.clone()).build().unwrap();
+    let other = Pipeline::builder("other")
+        .source(world.source.clone())
+        .sink(SinkStep::new("bars", MemorySink::new(WriteMode::Merge)))
+        .store(world.store.clone())
+        .build()
+        .unwrap();
     let error = other.run(RunOptions::default()).await.unwrap_err();
     assert!(text(&error).contains("belongs to pipeline `test`"), "{}", text(&error));
 }
@@ -142,7 +155,11 @@ async fn a_second_runner_fences_the_first() {
             if *point == KillPoint::AfterApply {
                 // Another runner takes the pipeline over while this one is about to stage.
                 let world = self.0.clone();
-                std::thread::spawn(move || tokio::runtime::Runtime::new().unwrap().block_on(async { world.run().await.unwrap() })).join().unwrap();
+                std::thread::spawn(move || {
+                    tokio::runtime::Runtime::new().unwrap().block_on(async { world.run().await.unwrap() })
+                })
+                .join()
+                .unwrap();
             }
             Ok(())
         }

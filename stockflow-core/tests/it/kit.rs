@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
+use stockflow_core::Result;
 use stockflow_core::checkpoint::Checkpoint;
 use stockflow_core::memory::{MemorySink, MemorySource};
 use stockflow_core::relation::RelationSchema;
@@ -11,7 +12,6 @@ use stockflow_core::sink::*;
 use stockflow_core::source::*;
 use stockflow_core::testing::*;
 use stockflow_core::token::*;
-use stockflow_core::Result;
 
 /// How a sink is broken.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -180,7 +180,8 @@ impl Source for TwinSource {
         let mut scan = self.inner.scan(plan).await?;
         if self.broken == Broken::LosesTheLastBatch {
             for table in scan.relations.values_mut() {
-                let mut batches = datafusion::prelude::SessionContext::new().read_table(Arc::clone(table))?.collect().await?;
+                let mut batches =
+                    datafusion::prelude::SessionContext::new().read_table(Arc::clone(table))?.collect().await?;
                 batches.pop();
                 *table = Arc::new(datafusion::datasource::MemTable::try_new(table.schema(), vec![batches])?);
             }
@@ -233,12 +234,14 @@ async fn the_memory_source_passes_every_check() {
 
 #[tokio::test]
 async fn a_source_that_repeats_an_epoch_is_rejected() {
-    let failed: Vec<_> = check_source(&SourceTwins(Broken::RepeatsAnEpoch)).await.iter().map(|failure| failure.check).collect();
+    let failed: Vec<_> =
+        check_source(&SourceTwins(Broken::RepeatsAnEpoch)).await.iter().map(|failure| failure.check).collect();
     assert!(failed.contains(&"every_row_is_read_once"), "{failed:?}");
 }
 
 #[tokio::test]
 async fn a_source_that_loses_the_last_batch_is_rejected() {
-    let failed: Vec<_> = check_source(&SourceTwins(Broken::LosesTheLastBatch)).await.iter().map(|failure| failure.check).collect();
+    let failed: Vec<_> =
+        check_source(&SourceTwins(Broken::LosesTheLastBatch)).await.iter().map(|failure| failure.check).collect();
     assert!(failed.contains(&"every_row_is_read_once"), "{failed:?}");
 }

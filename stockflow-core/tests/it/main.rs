@@ -7,4 +7,5 @@ mod errors;
 mod guarantee;
 mod identity;
 mod kit;
+mod property;
 mod support;

@@ -17,12 +17,18 @@ pub struct Mean3;
 
 #[async_trait::async_trait]
 impl Transform for Mean3 {
-    async fn apply(&self, inputs: &stockflow_core::relation::Relations, epoch: &stockflow_core::context::EpochContext) -> Result<Outputs> {
+    async fn apply(
+        &self,
+        inputs: &stockflow_core::relation::Relations,
+        epoch: &stockflow_core::context::EpochContext,
+    ) -> Result<Outputs> {
         let input = inputs.input()?;
         let session = epoch.session.clone();
         let name = format!("mean3_{}", uuid::Uuid::new_v4().simple());
         session.register_table(name.as_str(), input.frame.clone().into_view())?;
-        let sql = format!("SELECT symbol, \"interval\", ts, avg(close) OVER (PARTITION BY symbol ORDER BY ts ROWS 2 PRECEDING) AS mean3 FROM {name}");
+        let sql = format!(
+            "SELECT symbol, \"interval\", ts, avg(close) OVER (PARTITION BY symbol ORDER BY ts ROWS 2 PRECEDING) AS mean3 FROM {name}"
+        );
         let frame = session.sql(&sql).await?;
         Ok(Outputs::one(input.with_frame(frame).with_version(Some("revision".into()))))
     }
@@ -42,7 +48,11 @@ pub struct Same;
 
 #[async_trait::async_trait]
 impl Transform for Same {
-    async fn apply(&self, inputs: &stockflow_core::relation::Relations, _epoch: &stockflow_core::context::EpochContext) -> Result<Outputs> {
+    async fn apply(
+        &self,
+        inputs: &stockflow_core::relation::Relations,
+        _epoch: &stockflow_core::context::EpochContext,
+    ) -> Result<Outputs> {
         Ok(Outputs::one(inputs.input()?.clone()))
     }
 

@@ -136,7 +136,9 @@ impl ConsoleSink {
                 }
             }
             ConsoleFormat::Json => {
-                let mut writer = arrow::json::writer::WriterBuilder::new().with_explicit_nulls(true).build::<_, arrow::json::writer::JsonArray>(&mut text);
+                let mut writer = arrow::json::writer::WriterBuilder::new()
+                    .with_explicit_nulls(true)
+                    .build::<_, arrow::json::writer::JsonArray>(&mut text);
                 for batch in batches {
                     writer.write(batch)?;
                 }
@@ -176,8 +178,15 @@ impl Sink for ConsoleSink {
         let text = self.text(&printable)?;
         let mut output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
         match output.write_all(&text).and_then(|()| output.flush()) {
-            Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Error::connector(Origin::new("console"), "write", error)),
-            _ => Ok(Written { rows: printable.rows, bytes: Some(text.len() as u64), location: "standard output".into(), refused: Vec::new() }),
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+                Err(Error::connector(Origin::new("console"), "write", error))
+            }
+            _ => Ok(Written {
+                rows: printable.rows,
+                bytes: Some(text.len() as u64),
+                location: "standard output".into(),
+                refused: Vec::new(),
+            }),
         }
     }
 

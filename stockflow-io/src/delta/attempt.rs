@@ -77,10 +77,18 @@ struct Fit {
 
 impl Attempt {
     /// Stages an epoch.
-    pub(super) async fn write(settings: &Settings, opened: &mut Opened, token: &EpochToken, rows: &EpochRows) -> Result<Self> {
+    pub(super) async fn write(
+        settings: &Settings,
+        opened: &mut Opened,
+        token: &EpochToken,
+        rows: &EpochRows,
+    ) -> Result<Self> {
         let relation = rows.relation();
         if opened.table.refresh().await?.is_none() {
-            return Err(refused(&settings.place.text, "the table was removed while it was being written to; run again to make it anew"));
+            return Err(refused(
+                &settings.place.text,
+                "the table was removed while it was being written to; run again to make it anew",
+            ));
         }
         opened.check_fence(opened.table.held())?;
         let fit = fit(settings, &opened.table, relation)?;
@@ -88,7 +96,9 @@ impl Attempt {
         let compared = layout.is_keyed() && settings.mode == WriteMode::Merge;
         let id = nonce();
         let prefix = file_prefix(&opened.sink, token, id);
-        let spec = |place: &Place, layout: &Layout| WriteSpec::new(place.store(), &place.text, layout, settings.target_file_size, prefix.clone()).map(Arc::new);
+        let spec = |place: &Place, layout: &Layout| {
+            WriteSpec::new(place.store(), &place.text, layout, settings.target_file_size, prefix.clone()).map(Arc::new)
+        };
         let files = spec(&settings.place, &layout)?;
         let mut revised = None;
         if compared && revisions::are_kept(relation) {
@@ -113,8 +123,7 @@ impl Attempt {
                 return Err(error);
             }
         };
-        tracing::debug!(table = %settings.place.text, epoch = token.epoch, rows = outcome.rows, corrected = outcome.corrected, files = outcome.adds.len(), rewritten = outcome.removes.len(), files_read = outcome.files_read, "staged");
-        Ok(Self {
+        let attempt = Self {
             id,
             adds: outcome.adds,
             removes: outcome.removes,
@@ -125,10 +134,19 @@ impl Attempt {
             refused: outcome.refused,
             compared,
             partition: layout.partition.clone(),
-            revisions: revised.filter(|_| !outcome.revisions.is_empty()).map(|(files, metadata)| Revisions { adds: outcome.revisions, metadata, files }),
+            revisions: revised.filter(|_| !outcome.revisions.is_empty()).map(|(files, metadata)| Revisions {
+                adds: outcome.revisions,
+                metadata,
+                files,
+            }),
             source: rows.clone(),
             files,
-        })
+        };
+        tracing::debug!(
+            table = %settings.place.text, epoch = token.epoch, rows = attempt.rows, corrected = attempt.corrected,
+            files = attempt.adds.len(), rewritten = attempt.removes.len(), files_read = attempt.files_read, "staged"
+        );
+        Ok(attempt)
     }
 
     /// Bytes of the files.
@@ -161,7 +179,8 @@ fn fit(settings: &Settings, table: &Table, relation: &RelationSchema) -> Result<
     let (schema, changed) = match &there {
         Some(there) => evolve(&relation.name, there, &wanted)?,
         None => {
-            let same = table.schema().is_some_and(|old| same_columns(&old, &wanted)) && table.partition_columns() == partition;
+            let same =
+                table.schema().is_some_and(|old| same_columns(&old, &wanted)) && table.partition_columns() == partition;
             (wanted, !same)
         }
     };
@@ -172,7 +191,10 @@ fn fit(settings: &Settings, table: &Table, relation: &RelationSchema) -> Result<
 
 fn same_columns(a: &SchemaRef, b: &SchemaRef) -> bool {
     a.fields().len() == b.fields().len()
-        && a.fields().iter().zip(b.fields()).all(|(a, b)| a.name() == b.name() && a.data_type() == b.data_type() && a.is_nullable() == b.is_nullable())
+        && a.fields()
+            .iter()
+            .zip(b.fields())
+            .all(|(a, b)| a.name() == b.name() && a.data_type() == b.data_type() && a.is_nullable() == b.is_nullable())
 }
 
 /// Makes the revisions table, or says how its columns change.
@@ -188,7 +210,9 @@ async fn prepare_revisions(opened: &mut Opened, layout: &Layout) -> Result<Optio
             return Ok(Some(opened.revisions.metadata_with(&layout.schema, &layout.partition)?));
         };
         let (schema, changed) = evolve(&layout.relation, &there, &layout.schema)?;
-        return changed.then(|| opened.revisions.metadata_with(&schema, &opened.revisions.partition_columns())).transpose();
+        return changed
+            .then(|| opened.revisions.metadata_with(&schema, &opened.revisions.partition_columns()))
+            .transpose();
     }
     Err(busy(&opened.revisions.place.text, "the table of revisions could not be made"))
 }

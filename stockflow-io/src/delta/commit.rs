@@ -19,7 +19,12 @@ use super::table::{Moved, Table};
 /// How often an epoch is staged again because others changed the table.
 const RESTAGED: usize = 3;
 
-pub(super) async fn commit(settings: &Settings, opened: &mut Opened, token: &EpochToken, mut attempt: Attempt) -> Result<Written> {
+pub(super) async fn commit(
+    settings: &Settings,
+    opened: &mut Opened,
+    token: &EpochToken,
+    mut attempt: Attempt,
+) -> Result<Written> {
     let mut moved = Moved::default();
     let mut restaged = 0;
     for _ in 0..TRIES {
@@ -70,7 +75,10 @@ impl Moved {
 
 async fn refresh(table: &mut Table) -> Result<Moved> {
     let text = table.place.text.clone();
-    table.refresh().await?.ok_or_else(|| refused(&text, "the table was removed while it was being written to; run again to make it anew"))
+    table
+        .refresh()
+        .await?
+        .ok_or_else(|| refused(&text, "the table was removed while it was being written to; run again to make it anew"))
 }
 
 /// Whether what was staged is wrong for the table as it is now.
@@ -116,7 +124,12 @@ fn operation(settings: &Settings, attempt: &Attempt) -> DeltaOperation {
 /// Makes what will be replaced visible in the revisions table.
 ///
 /// Should the table's own commit never follow, the rows stand in both tables until the epoch is repeated, which finds the token here.
-pub(super) async fn commit_revisions(opened: &mut Opened, token: &EpochToken, attempt: i64, revisions: &Revisions) -> Result<()> {
+pub(super) async fn commit_revisions(
+    opened: &mut Opened,
+    token: &EpochToken,
+    attempt: i64,
+    revisions: &Revisions,
+) -> Result<()> {
     for _ in 0..TRIES {
         let moved = refresh(&mut opened.revisions).await?;
         let held = opened.revisions.held();
@@ -146,5 +159,10 @@ pub(super) async fn commit_revisions(opened: &mut Opened, token: &EpochToken, at
 
 fn written(opened: &Opened, attempt: &Attempt) -> Written {
     let version = opened.table.version().map(|version| format!("@{version}")).unwrap_or_default();
-    Written { rows: attempt.rows, bytes: Some(attempt.bytes()), location: format!("{}{version}", opened.table.place.text), refused: Vec::new() }
+    Written {
+        rows: attempt.rows,
+        bytes: Some(attempt.bytes()),
+        location: format!("{}{version}", opened.table.place.text),
+        refused: Vec::new(),
+    }
 }

@@ -40,7 +40,9 @@ impl History for DeltaHistory {
     }
 
     async fn table(&self, version: &str, symbols: Option<&[String]>) -> Result<Arc<dyn TableProvider>> {
-        let number: u64 = version.parse().map_err(|_| refused(&self.place.text, format!("`{version}` is no version of a Delta table")))?;
+        let number: u64 = version
+            .parse()
+            .map_err(|_| refused(&self.place.text, format!("`{version}` is no version of a Delta table")))?;
         let state = match load(&self.place, Some(number)).await {
             Ok(Some(state)) if state.version() == number => state,
             Ok(_) => return Err(self.lost(version, "the table has no such version")),
@@ -48,8 +50,13 @@ impl History for DeltaHistory {
             Err(error) => return Err(self.lost(version, &error.chain().join(": "))),
         };
         let Some(symbols) = symbols else { return rows(&self.place, state, None) };
-        let may_hold = |file: &LiveFile| file.texts("symbol").is_none_or(|(low, high)| symbols.iter().any(|symbol| low <= symbol.as_str() && symbol.as_str() <= high));
-        let files = state.log_data().iter().map(|view| LiveFile::new(&view)).filter(may_hold).map(|file| file.path).collect();
+        let may_hold = |file: &LiveFile| {
+            file.texts("symbol").is_none_or(|(low, high)| {
+                symbols.iter().any(|symbol| low <= symbol.as_str() && symbol.as_str() <= high)
+            })
+        };
+        let files =
+            state.log_data().iter().map(|view| LiveFile::new(&view)).filter(may_hold).map(|file| file.path).collect();
         let table = rows(&self.place, state, Some(files))?;
         let wanted = col("symbol").in_list(symbols.iter().map(lit).collect(), false);
         Ok(SessionContext::new().read_table(table)?.filter(wanted)?.into_view())
@@ -58,6 +65,9 @@ impl History for DeltaHistory {
 
 impl DeltaHistory {
     fn lost(&self, version: &str, reason: &str) -> Error {
-        Error::PinLost { origin: Box::new(origin(&self.place.text).position(version)), reason: format!("version {version} cannot be read any more: {reason}") }
+        Error::PinLost {
+            origin: Box::new(origin(&self.place.text).position(version)),
+            reason: format!("version {version} cannot be read any more: {reason}"),
+        }
     }
 }

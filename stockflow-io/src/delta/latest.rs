@@ -18,8 +18,14 @@ pub(super) struct Latest {
 
 impl Latest {
     pub(super) fn new(layout: &Layout) -> Result<Self> {
-        let fields = layout.key.iter().map(|&column| SortField::new(layout.schema.field(column).data_type().clone())).collect();
-        Ok(Self { key: layout.key.clone(), columns: (0..layout.schema.fields().len()).collect(), converter: RowConverter::new(fields)?, held: None })
+        let fields =
+            layout.key.iter().map(|&column| SortField::new(layout.schema.field(column).data_type().clone())).collect();
+        Ok(Self {
+            key: layout.key.clone(),
+            columns: (0..layout.schema.fields().len()).collect(),
+            converter: RowConverter::new(fields)?,
+            held: None,
+        })
     }
 
     /// Takes the next rows; gives those that are known to be the last of their key.
@@ -30,7 +36,8 @@ impl Latest {
         let keys: Vec<_> = self.key.iter().map(|&column| std::sync::Arc::clone(batch.column(column))).collect();
         let rows = self.converter.convert_columns(&keys)?;
         let last = batch.num_rows() - 1;
-        let keep: BooleanArray = (0..=last).map(|row| Some(row == last || rows.row(row) != rows.row(row + 1))).collect();
+        let keep: BooleanArray =
+            (0..=last).map(|row| Some(row == last || rows.row(row) != rows.row(row + 1))).collect();
         let next = filter_record_batch(&batch.project(&self.columns)?, &keep)?;
         let repeated = self.held.as_ref().is_some_and(|(_, key)| key.row() == rows.row(0));
         let before = self.held.replace((next, rows.row(last).owned()));

@@ -36,8 +36,15 @@ pub(super) struct Layout {
 
 impl Layout {
     /// The layout of a relation in a table of these columns and partitions; `keyed` is false for a sink that only appends.
-    pub(super) fn new(relation: &RelationSchema, schema: SchemaRef, partition: Vec<String>, keyed: bool) -> Result<Self> {
-        let index = |column: &String| schema.index_of(column).map_err(|_| Error::schema(&relation.name, format!("there is no column `{column}`")));
+    pub(super) fn new(
+        relation: &RelationSchema,
+        schema: SchemaRef,
+        partition: Vec<String>,
+        keyed: bool,
+    ) -> Result<Self> {
+        let index = |column: &String| {
+            schema.index_of(column).map_err(|_| Error::schema(&relation.name, format!("there is no column `{column}`")))
+        };
         let mut declared = relation.key.iter().map(index).collect::<Result<Vec<_>>>()?;
         let version = relation.version.as_ref().map(index).transpose()?;
         if declared.is_empty() {
@@ -63,18 +70,28 @@ impl Layout {
 
     /// The columns that stand in the files: all but the partition columns.
     pub(super) fn file_columns(&self) -> Vec<usize> {
-        (0..self.schema.fields().len()).filter(|&column| !self.partition.contains(self.schema.field(column).name())).collect()
+        (0..self.schema.fields().len())
+            .filter(|&column| !self.partition.contains(self.schema.field(column).name()))
+            .collect()
     }
 
     /// A column of the key, not of the partitions, that is text: rows are grouped by it.
     pub(super) fn group(&self) -> Option<usize> {
-        self.order.iter().copied().find(|&column| self.in_files(column) && *self.schema.field(column).data_type() == DataType::Utf8)
+        self.order
+            .iter()
+            .copied()
+            .find(|&column| self.in_files(column) && *self.schema.field(column).data_type() == DataType::Utf8)
     }
 
     /// A column of the key, not of the partitions, with an order: rows of a group are sorted by it.
     pub(super) fn range(&self) -> Option<usize> {
-        let ordered = |of: &DataType| matches!(of, DataType::Timestamp(..) | DataType::Date32 | DataType::Int64 | DataType::Int32);
-        self.order.iter().copied().find(|&column| self.in_files(column) && ordered(self.schema.field(column).data_type()))
+        let ordered = |of: &DataType| {
+            matches!(of, DataType::Timestamp(..) | DataType::Date32 | DataType::Int64 | DataType::Int32)
+        };
+        self.order
+            .iter()
+            .copied()
+            .find(|&column| self.in_files(column) && ordered(self.schema.field(column).data_type()))
     }
 
     fn in_files(&self, column: usize) -> bool {
@@ -108,7 +125,8 @@ impl Layout {
 
     /// The table's columns, all of them nullable: rows on their way are checked at their key, not at every step.
     pub(super) fn nullable(&self) -> SchemaRef {
-        let fields: Vec<_> = self.schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
+        let fields: Vec<_> =
+            self.schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
         Arc::new(arrow::datatypes::Schema::new(fields))
     }
 }

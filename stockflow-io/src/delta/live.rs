@@ -77,7 +77,7 @@ fn number(value: &Value) -> Option<i64> {
         return Some(instant.timestamp_micros());
     }
     let date = chrono::NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?;
-    i64::try_from(date.signed_duration_since(chrono::NaiveDate::default()).num_days()).ok()
+    Some(date.signed_duration_since(chrono::NaiveDate::default()).num_days())
 }
 
 #[cfg(test)]

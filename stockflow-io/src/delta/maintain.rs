@@ -53,7 +53,13 @@ pub struct MaintainOptions {
 
 impl Default for MaintainOptions {
     fn default() -> Self {
-        Self { target_file_size: 128 << 20, retention: Duration::from_secs(7 * 24 * 3600), dry_run: false, compact: true, vacuum: true }
+        Self {
+            target_file_size: 128 << 20,
+            retention: Duration::from_secs(7 * 24 * 3600),
+            dry_run: false,
+            compact: true,
+            vacuum: true,
+        }
     }
 }
 
@@ -114,7 +120,12 @@ pub async fn maintain(url: impl AsRef<str>, options: &MaintainOptions) -> Result
 async fn compact(table: &mut Table, options: &MaintainOptions, report: &mut MaintainReport) -> Result<()> {
     let Some(schema) = table.schema() else { return Ok(()) };
     let partition = table.partition_columns();
-    let layout = Arc::new(Layout::new(&RelationSchema::new(table.place.text.clone(), Arc::clone(&schema)), schema, partition.clone(), false)?);
+    let layout = Arc::new(Layout::new(
+        &RelationSchema::new(table.place.text.clone(), Arc::clone(&schema)),
+        schema,
+        partition.clone(),
+        false,
+    )?);
     for (values, files) in table.files()? {
         let small: Vec<_> = files.into_iter().filter(|file| file.size < options.target_file_size / 4 * 3).collect();
         if small.len() < 2 {
@@ -132,7 +143,10 @@ async fn compact(table: &mut Table, options: &MaintainOptions, report: &mut Main
             continue;
         }
         let prefix = format!("compact-{:016x}", nonce());
-        let spec = Arc::new(WriteSpec::new(table.place.store(), &table.place.text, &layout, options.target_file_size, prefix)?.without_data_change());
+        let spec = Arc::new(
+            WriteSpec::new(table.place.store(), &table.place.text, &layout, options.target_file_size, prefix)?
+                .without_data_change(),
+        );
         let outcome = put_together(table, &layout, &spec, values, &small, options).await;
         match outcome {
             Ok(Some((files_after, bytes_after))) => {
@@ -154,7 +168,14 @@ async fn compact(table: &mut Table, options: &MaintainOptions, report: &mut Main
 }
 
 /// Writes the rows of some files to new ones and commits the exchange; `None` if a writer was faster.
-async fn put_together(table: &mut Table, layout: &Arc<Layout>, spec: &Arc<WriteSpec>, values: Vec<Option<String>>, small: &[Arc<LiveFile>], options: &MaintainOptions) -> Result<Option<(u64, u64)>> {
+async fn put_together(
+    table: &mut Table,
+    layout: &Arc<Layout>,
+    spec: &Arc<WriteSpec>,
+    values: Vec<Option<String>>,
+    small: &[Arc<LiveFile>],
+    options: &MaintainOptions,
+) -> Result<Option<(u64, u64)>> {
     let read = ReadSpec::new(table.place.store(), &table.place.text, layout);
     let mut rows = execute_stream(sorted_files(&read, small, layout)?, Arc::new(TaskContext::default()))?;
     let mut writer = PartitionWriter::new(spec, values);
@@ -171,7 +192,10 @@ async fn put_together(table: &mut Table, layout: &Arc<Layout>, spec: &Arc<WriteS
         if moved.metadata || !small.iter().all(|file| there.contains(&file.path)) {
             return Ok(None);
         }
-        let operation = DeltaOperation::Optimize { predicate: None, target_size: i64::try_from(options.target_file_size).unwrap_or(i64::MAX) };
+        let operation = DeltaOperation::Optimize {
+            predicate: None,
+            target_size: i64::try_from(options.target_file_size).unwrap_or(i64::MAX),
+        };
         let committed = table.commit(actions.clone(), operation).await;
         if matches!(committed, Ok(false)) {
             continue;

@@ -45,9 +45,15 @@ struct Hit {
 }
 
 /// Compares rows (one for each key) with the files that may hold their keys.
-pub(super) async fn decide(rows: &RecordBatch, layout: &Layout, files: &[Arc<LiveFile>], read: &ReadSpec) -> Result<Decision> {
+pub(super) async fn decide(
+    rows: &RecordBatch,
+    layout: &Layout,
+    files: &[Arc<LiveFile>],
+    read: &ReadSpec,
+) -> Result<Decision> {
     let touched = Touched::new(rows, layout)?;
-    let fields = layout.key.iter().map(|&column| SortField::new(layout.schema.field(column).data_type().clone())).collect();
+    let fields =
+        layout.key.iter().map(|&column| SortField::new(layout.schema.field(column).data_type().clone())).collect();
     let converter = RowConverter::new(fields)?;
     let keys = converter.convert_columns(&columns(rows, &layout.key))?;
     let by_key: HashMap<_, u32> = (0u32..).zip(keys.iter()).map(|(row, key)| (key, row)).collect();
@@ -108,10 +114,17 @@ struct Newer {
 impl Newer {
     fn new(rows: &RecordBatch, old: &RecordBatch, layout: &Layout) -> Result<Self> {
         let nulls_lowest = SortOptions { descending: false, nulls_first: true };
-        let version = layout.version.map(|column| make_comparator(rows.column(column), old.column(column), nulls_lowest)).transpose()?;
+        let version = layout
+            .version
+            .map(|column| make_comparator(rows.column(column), old.column(column), nulls_lowest))
+            .transpose()?;
         let partition = layout.partition_indices();
-        let compared = (0..layout.schema.fields().len()).filter(|column| Some(*column) != layout.version && !layout.key.contains(column) && !partition.contains(column));
-        let values = compared.map(|column| same(rows.column(column), old.column(column), layout.tolerance)).collect::<Result<_>>()?;
+        let compared = (0..layout.schema.fields().len()).filter(|column| {
+            Some(*column) != layout.version && !layout.key.contains(column) && !partition.contains(column)
+        });
+        let values = compared
+            .map(|column| same(rows.column(column), old.column(column), layout.tolerance))
+            .collect::<Result<_>>()?;
         Ok(Self { version, values })
     }
 
@@ -123,7 +136,8 @@ impl Newer {
 
 fn same(a: &ArrayRef, b: &ArrayRef, tolerance: f64) -> Result<Same> {
     if *a.data_type() == DataType::Float64 && *b.data_type() == DataType::Float64 {
-        let (a, b): (Float64Array, Float64Array) = (a.as_primitive::<Float64Type>().clone(), b.as_primitive::<Float64Type>().clone());
+        let (a, b): (Float64Array, Float64Array) =
+            (a.as_primitive::<Float64Type>().clone(), b.as_primitive::<Float64Type>().clone());
         return Ok(Box::new(move |i, j| match (a.is_null(i), b.is_null(j)) {
             (false, false) => close(a.value(i), b.value(j), tolerance),
             (a, b) => a == b,

@@ -31,10 +31,21 @@ pub(super) struct Opened {
 ///
 /// Of two runners the newer generation may write, of two of one generation the one that came last. A runner that opens again although
 /// another one came in between is fenced.
-pub(super) async fn open(place: &Place, sink: &SinkId, generation: Generation, before: Option<&Opened>) -> Result<Opened> {
+pub(super) async fn open(
+    place: &Place,
+    sink: &SinkId,
+    generation: Generation,
+    before: Option<&Opened>,
+) -> Result<Opened> {
     let again = before.filter(|before| before.sink == *sink && before.generation == generation);
     let owner = again.map_or_else(nonce, |before| before.owner);
-    let mut opened = Opened { sink: sink.clone(), generation, owner, table: Table::new(place.clone(), sink), revisions: Table::new(place.beside(revisions::SUFFIX)?, sink) };
+    let mut opened = Opened {
+        sink: sink.clone(),
+        generation,
+        owner,
+        table: Table::new(place.clone(), sink),
+        revisions: Table::new(place.beside(revisions::SUFFIX)?, sink),
+    };
     if opened.table.refresh().await?.is_some() && again.is_some() {
         opened.check_fence(opened.table.held())?;
     }
@@ -106,7 +117,10 @@ pub(super) fn file_prefix(sink: &SinkId, epoch: &EpochToken, attempt: i64) -> St
 
 /// Eight characters that tell the sinks of one table apart (FNV-1a).
 fn tag(sink: &SinkId) -> String {
-    let hash = sink.to_string().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let hash = sink
+        .to_string()
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     format!("{:08x}", hash >> 32)
 }
 
@@ -123,7 +137,9 @@ async fn sweep(table: &Table, sink: &SinkId) -> Result<()> {
         let epoch: u64 = parts.next()?.parse().ok()?;
         let attempt = i64::from_str_radix(parts.next()?, 16).ok()?;
         let ours = parts.next()? == tag;
-        let committed = held.token().is_some_and(|token| epoch < token.epoch || (epoch == token.epoch && held.attempt == Some(attempt)));
+        let committed = held
+            .token()
+            .is_some_and(|token| epoch < token.epoch || (epoch == token.epoch && held.attempt == Some(attempt)));
         Some(ours && !committed)
     };
     let log = Path::from("_delta_log");

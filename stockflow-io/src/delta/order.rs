@@ -38,7 +38,11 @@ const ARRIVAL: &str = "__arrival";
 pub(super) type Refused = Arc<Mutex<Vec<RefusedRow>>>;
 
 /// The rows in the table's types and order; rows of a keyed relation carry their arrival in a last column.
-pub(super) async fn ordered(rows: &EpochRows, layout: &Arc<Layout>, refused: &Refused) -> Result<Vec<SendableRecordBatchStream>> {
+pub(super) async fn ordered(
+    rows: &EpochRows,
+    layout: &Arc<Layout>,
+    refused: &Refused,
+) -> Result<Vec<SendableRecordBatchStream>> {
     let task = Arc::new(rows.frame().task_ctx());
     let inputs = rows.partitions().await?;
     let schema = arriving(layout);
@@ -66,7 +70,8 @@ fn dealt_and_sorted(source: Arc<dyn ExecutionPlan>, layout: &Layout, width: usiz
     let arrival = layout.is_keyed().then_some(layout.schema.fields().len());
     let mut seen = std::collections::BTreeSet::new();
     let sort = partition.iter().copied().chain(layout.order.iter().copied()).chain(layout.version).chain(arrival);
-    let sort: Vec<PhysicalSortExpr> = sort.filter(|&index| seen.insert(index)).map(|index| PhysicalSortExpr::new(column(index), ascending)).collect();
+    let sort: Vec<PhysicalSortExpr> =
+        sort.filter(|&index| seen.insert(index)).map(|index| PhysicalSortExpr::new(column(index), ascending)).collect();
     let Some(order) = LexOrdering::new(sort) else {
         return Ok(Arc::new(CoalescePartitionsExec::new(source)));
     };
@@ -74,16 +79,22 @@ fn dealt_and_sorted(source: Arc<dyn ExecutionPlan>, layout: &Layout, width: usiz
         let sorted = Arc::new(SortExec::new(order.clone(), source).with_preserve_partitioning(true));
         return Ok(Arc::new(SortPreservingMergeExec::new(order, sorted)));
     }
-    let dealt = RepartitionExec::try_new(source, Partitioning::Hash(partition.into_iter().map(column).collect(), width))?;
+    let dealt =
+        RepartitionExec::try_new(source, Partitioning::Hash(partition.into_iter().map(column).collect(), width))?;
     Ok(Arc::new(SortExec::new(order, Arc::new(dealt)).with_preserve_partitioning(true)))
 }
 
 /// The rows of some files of one partition as one sorted stream.
-pub(super) fn sorted_files(read: &ReadSpec, files: &[Arc<LiveFile>], layout: &Layout) -> Result<Arc<dyn ExecutionPlan>> {
+pub(super) fn sorted_files(
+    read: &ReadSpec,
+    files: &[Arc<LiveFile>],
+    layout: &Layout,
+) -> Result<Arc<dyn ExecutionPlan>> {
     let schema = layout.nullable();
     let sources = files.iter().map(|file| {
         let (read, file) = (read.clone(), Arc::clone(file));
-        let rows = futures::stream::once(async move { read.open(&file, |_| true).await.map_err(DataFusionError::from) });
+        let rows =
+            futures::stream::once(async move { read.open(&file, |_| true).await.map_err(DataFusionError::from) });
         let rows = rows.and_then(|rows| async move { Ok(rows.batches()) }).try_flatten();
         let stream: SendableRecordBatchStream = Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), rows));
         Arc::new(Once { schema: Arc::clone(&schema), stream: Mutex::new(Some(stream)) }) as Arc<dyn PartitionStream>
@@ -103,7 +114,13 @@ fn arriving(layout: &Layout) -> SchemaRef {
     Arc::new(Schema::new(fields))
 }
 
-fn stored(input: SendableRecordBatchStream, number: usize, layout: Arc<Layout>, schema: SchemaRef, refused: Refused) -> SendableRecordBatchStream {
+fn stored(
+    input: SendableRecordBatchStream,
+    number: usize,
+    layout: Arc<Layout>,
+    schema: SchemaRef,
+    refused: Refused,
+) -> SendableRecordBatchStream {
     let mut next = (number as u64) << 40;
     let out = Arc::clone(&schema);
     let rows = input.map(move |batch| {
@@ -141,14 +158,30 @@ fn refusals(bad: &RecordBatch, layout: &Layout) -> Result<Vec<RefusedRow>> {
     writer.write(bad)?;
     writer.finish()?;
     let options = FormatOptions::default().with_null("NULL");
-    let formats = layout.key.iter().map(|&column| ArrayFormatter::try_new(bad.column(column), &options)).collect::<std::result::Result<Vec<_>, _>>()?;
+    let formats = layout
+        .key
+        .iter()
+        .map(|&column| ArrayFormatter::try_new(bad.column(column), &options))
+        .collect::<std::result::Result<Vec<_>, _>>()?;
     let name = |column: usize| layout.schema.field(column).name().as_str();
     let mut rows = Vec::with_capacity(bad.num_rows());
     for (row, payload) in String::from_utf8_lossy(&text).lines().enumerate() {
-        let key: Vec<(String, String)> = layout.key.iter().zip(&formats).map(|(&column, format)| (name(column).to_owned(), format.value(row).to_string())).collect();
-        let missing: Vec<&str> = layout.key.iter().copied().filter(|&column| bad.column(column).is_null(row)).map(name).collect();
-        let symbol = key.iter().find(|(column, value)| column == "symbol" && value != "NULL").map(|(_, value)| value.clone());
-        rows.push(RefusedRow { key, symbol, reason: format!("key column `{}` is NULL", missing.join("`, `")), payload: payload.to_owned() });
+        let key: Vec<(String, String)> = layout
+            .key
+            .iter()
+            .zip(&formats)
+            .map(|(&column, format)| (name(column).to_owned(), format.value(row).to_string()))
+            .collect();
+        let missing: Vec<&str> =
+            layout.key.iter().copied().filter(|&column| bad.column(column).is_null(row)).map(name).collect();
+        let symbol =
+            key.iter().find(|(column, value)| column == "symbol" && value != "NULL").map(|(_, value)| value.clone());
+        rows.push(RefusedRow {
+            key,
+            symbol,
+            reason: format!("key column `{}` is NULL", missing.join("`, `")),
+            payload: payload.to_owned(),
+        });
     }
     Ok(rows)
 }

@@ -53,24 +53,36 @@ impl PartitionBy {
 fn spans(relation: &RelationSchema) -> bool {
     let keyed = |column: &str| relation.key.iter().any(|key| key == column);
     let of = |column: &str| relation.schema.field_with_name(column).map(|field| field.data_type().clone());
-    keyed(INTERVAL) && keyed(TS) && matches!(of(TS), Ok(DataType::Timestamp(..))) && matches!(of(INTERVAL), Ok(DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8))
+    keyed(INTERVAL)
+        && keyed(TS)
+        && matches!(of(TS), Ok(DataType::Timestamp(..)))
+        && matches!(of(INTERVAL), Ok(DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8))
 }
 
 fn check(relation: &RelationSchema, column: &str) -> Result<()> {
     let refuse = |reason: String| Err(Error::schema(&relation.name, reason));
     if column == SPAN && !relation.has(SPAN) {
-        return if spans(relation) { Ok(()) } else { refuse(format!("a table can be partitioned by `{SPAN}` only if `{INTERVAL}` and `{TS}` are in its key")) };
+        return if spans(relation) {
+            Ok(())
+        } else {
+            refuse(format!("a table can be partitioned by `{SPAN}` only if `{INTERVAL}` and `{TS}` are in its key"))
+        };
     }
     let Ok(field) = relation.schema.field_with_name(column) else {
         return refuse(format!("there is no column `{column}` to partition by"));
     };
     if !relation.key.is_empty() && !relation.key.iter().any(|key| key == column) {
-        return refuse(format!("the table is partitioned by `{column}`, which is not in the key `{}`: versions of one row would lie in several partitions", relation.key.join(", ")));
+        return refuse(format!(
+            "the table is partitioned by `{column}`, which is not in the key `{}`: versions of one row would lie in several partitions",
+            relation.key.join(", ")
+        ));
     }
     match field.data_type() {
         DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8 | DataType::Date32 | DataType::Boolean => Ok(()),
         of if of.is_integer() => Ok(()),
-        of => refuse(format!("a table cannot be partitioned by `{column}` of type {of}; use text, a date or a whole number")),
+        of => refuse(format!(
+            "a table cannot be partitioned by `{column}` of type {of}; use text, a date or a whole number"
+        )),
     }
 }
 
@@ -83,7 +95,14 @@ pub(super) fn accept(relation: &RelationSchema, asked: &PartitionBy, there: &[St
     if let PartitionBy::Columns(columns) = asked
         && columns.as_slice() != there
     {
-        return Err(Error::schema(&relation.name, format!("the table is partitioned by `{}`, not by `{}`; leave the setting out or write to another table", there.join(", "), columns.join(", "))));
+        return Err(Error::schema(
+            &relation.name,
+            format!(
+                "the table is partitioned by `{}`, not by `{}`; leave the setting out or write to another table",
+                there.join(", "),
+                columns.join(", ")
+            ),
+        ));
     }
     there.iter().try_for_each(|column| check(relation, column))
 }
@@ -95,8 +114,12 @@ pub(super) fn accept(relation: &RelationSchema, asked: &PartitionBy, there: &[St
 /// [`Error::Schema`] if the columns that it is made of are missing.
 pub(super) fn span_of(relation: &str, rows: &RecordBatch) -> Result<ArrayRef> {
     let missing = || Error::schema(relation, format!("`{SPAN}` needs the columns `{INTERVAL}` and `{TS}`"));
-    let intervals: &StringArray = rows.column_by_name(INTERVAL).and_then(|column| column.as_string_opt()).ok_or_else(missing)?;
-    let times = rows.column_by_name(TS).and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>()).ok_or_else(missing)?;
+    let intervals: &StringArray =
+        rows.column_by_name(INTERVAL).and_then(|column| column.as_string_opt()).ok_or_else(missing)?;
+    let times = rows
+        .column_by_name(TS)
+        .and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>())
+        .ok_or_else(missing)?;
     let mut out = StringBuilder::with_capacity(rows.num_rows(), rows.num_rows() * 7);
     let mut interval = ("", false);
     let mut span = Span::default();
@@ -130,7 +153,9 @@ impl Span {
             let month = if by_month { day.month() } else { 1 };
             let next = if by_month && month < 12 { (day.year(), month + 1) } else { (day.year() + 1, 1) };
             let start = |(year, month): (i32, u32)| {
-                NaiveDate::from_ymd_opt(year, month, 1).and_then(|day| day.and_hms_opt(0, 0, 0)).map_or(ts, |time| time.and_utc().timestamp_micros())
+                NaiveDate::from_ymd_opt(year, month, 1)
+                    .and_then(|day| day.and_hms_opt(0, 0, 0))
+                    .map_or(ts, |time| time.and_utc().timestamp_micros())
             };
             (self.from, self.to) = (start((day.year(), month)), start(next));
             self.text = if by_month { format!("{:04}-{month:02}", day.year()) } else { format!("{:04}", day.year()) };
@@ -142,9 +167,22 @@ impl Span {
 /// The folder of a partition: for people and for listing; readers take the values from the log.
 pub(super) fn folder(columns: &[String], values: &[Option<String>]) -> String {
     let plain = |text: &str| -> String {
-        text.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '+') { c } else { '_' }).take(64).collect()
+        text.chars()
+            .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '+') { c } else { '_' })
+            .take(64)
+            .collect()
     };
-    columns.iter().zip(values).map(|(column, value)| format!("{}={}/", plain(column), value.as_deref().map_or_else(|| "__HIVE_DEFAULT_PARTITION__".into(), plain))).collect()
+    columns
+        .iter()
+        .zip(values)
+        .map(|(column, value)| {
+            format!(
+                "{}={}/",
+                plain(column),
+                value.as_deref().map_or_else(|| "__HIVE_DEFAULT_PARTITION__".into(), plain)
+            )
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -153,9 +191,21 @@ mod tests {
 
     #[test]
     fn spans_are_years_and_months() {
-        let day = |text: &str| NaiveDate::parse_from_str(text, "%Y-%m-%d").ok().and_then(|day| day.and_hms_opt(9, 30, 0)).map(|time| time.and_utc().timestamp_micros()).unwrap_or_default();
+        let day = |text: &str| {
+            NaiveDate::parse_from_str(text, "%Y-%m-%d")
+                .ok()
+                .and_then(|day| day.and_hms_opt(9, 30, 0))
+                .map(|time| time.and_utc().timestamp_micros())
+                .unwrap_or_default()
+        };
         let mut span = Span::default();
-        for (ts, by_month, expected) in [("2024-03-31", true, "2024-03"), ("2024-04-01", true, "2024-04"), ("2024-12-31", true, "2024-12"), ("2024-12-31", false, "2024"), ("1969-12-31", false, "1969")] {
+        for (ts, by_month, expected) in [
+            ("2024-03-31", true, "2024-03"),
+            ("2024-04-01", true, "2024-04"),
+            ("2024-12-31", true, "2024-12"),
+            ("2024-12-31", false, "2024"),
+            ("1969-12-31", false, "1969"),
+        ] {
             assert_eq!(span.at(day(ts), by_month), expected);
         }
     }
@@ -164,6 +214,9 @@ mod tests {
     fn folders_are_plain() {
         let columns = ["interval".to_owned(), "span".to_owned()];
         assert_eq!(folder(&columns, &[Some("1d".into()), Some("2024".into())]), "interval=1d/span=2024/");
-        assert_eq!(folder(&columns, &[Some("a/../b".into()), None]), "interval=a_.._b/span=__HIVE_DEFAULT_PARTITION__/");
+        assert_eq!(
+            folder(&columns, &[Some("a/../b".into()), None]),
+            "interval=a_.._b/span=__HIVE_DEFAULT_PARTITION__/"
+        );
     }
 }

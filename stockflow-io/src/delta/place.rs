@@ -35,18 +35,24 @@ impl Place {
     pub(super) fn parse(text: &str) -> Result<Self> {
         let location = Location::parse(text.trim_end_matches('/'))?;
         let url = match location.local_path() {
-            Some(folder) => Url::from_directory_path(folder).map_err(|()| refused(text, format!("`{text}` is no path that can be used")))?,
+            Some(folder) => Url::from_directory_path(folder)
+                .map_err(|()| refused(text, format!("`{text}` is no path that can be used")))?,
             None => {
                 let bucket = text.split_once("://").map_or("", |(_, rest)| rest).split('/').next().unwrap_or_default();
-                let mut url = Url::parse(&format!("s3://{bucket}/")).map_err(|error| refused(text, format!("`{text}` is no URL: {error}")))?;
+                let mut url = Url::parse(&format!("s3://{bucket}/"))
+                    .map_err(|error| refused(text, format!("`{text}` is no URL: {error}")))?;
                 url.set_path(location.path().as_ref());
                 url
             }
         };
         if location.path().is_root() {
-            return Err(refused(text, format!("`{text}` names no folder for a table; write it as `s3://bucket/folder` or `/folder/table`")));
+            return Err(refused(
+                text,
+                format!("`{text}` names no folder for a table; write it as `s3://bucket/folder` or `/folder/table`"),
+            ));
         }
-        let below: Arc<DynObjectStore> = Arc::new(PrefixStore::new(Arc::clone(location.store()), location.path().clone()));
+        let below: Arc<DynObjectStore> =
+            Arc::new(PrefixStore::new(Arc::clone(location.store()), location.path().clone()));
         let log = default_logstore(below, Arc::clone(location.store()), &url, &StorageConfig::default());
         Ok(Self { text: text.into(), local: location.local_path().map(PathBuf::from), log })
     }

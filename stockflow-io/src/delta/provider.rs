@@ -50,7 +50,9 @@ impl std::fmt::Debug for Handle {
 /// Class config: there is no table, or no epoch was written to it yet.
 pub async fn open_table(url: impl AsRef<str>) -> Result<Arc<dyn TableProvider>> {
     let place = Place::parse(url.as_ref())?;
-    let state = load(&place, None).await?.ok_or_else(|| refused(&place.text, format!("there is no Delta table at `{}`, or nothing was written to it yet", place.text)))?;
+    let state = load(&place, None).await?.ok_or_else(|| {
+        refused(&place.text, format!("there is no Delta table at `{}`, or nothing was written to it yet", place.text))
+    })?;
     rows(&place, state, None)
 }
 
@@ -65,16 +67,25 @@ pub(super) async fn load(place: &Place, version: Option<u64>) -> Result<Option<D
 }
 
 /// The rows of a snapshot, of all files or of some.
-pub(super) fn rows(place: &Place, state: DeltaTableState, files: Option<Vec<String>>) -> Result<Arc<dyn TableProvider>> {
+pub(super) fn rows(
+    place: &Place,
+    state: DeltaTableState,
+    files: Option<Vec<String>>,
+) -> Result<Arc<dyn TableProvider>> {
     let generated = state.metadata().partition_columns().iter().any(|column| column == SPAN);
     let all = state.snapshot().arrow_schema();
     let fields: Vec<_> = all.fields().iter().filter(|field| !(generated && field.name() == SPAN)).cloned().collect();
-    let config = DeltaScanConfig { schema_force_view_types: false, ..DeltaScanConfig::new().with_wrap_partition_values(false) };
+    let config =
+        DeltaScanConfig { schema_force_view_types: false, ..DeltaScanConfig::new().with_wrap_partition_values(false) };
     let mut scan = DeltaScanNext::new(state.snapshot().clone(), config).at("read", &place.text)?;
     if let Some(files) = files {
         scan = scan.with_file_paths(files);
     }
-    Ok(Arc::new(DeltaRows { scan, table: Handle(DeltaTable::new(Arc::clone(place.log()))), schema: Arc::new(Schema::new(fields)) }))
+    Ok(Arc::new(DeltaRows {
+        scan,
+        table: Handle(DeltaTable::new(Arc::clone(place.log()))),
+        schema: Arc::new(Schema::new(fields)),
+    }))
 }
 
 #[async_trait]
@@ -87,14 +98,24 @@ impl TableProvider for DeltaRows {
         TableType::Base
     }
 
-    async fn scan(&self, session: &dyn Session, projection: Option<&Vec<usize>>, filters: &[Expr], limit: Option<usize>) -> QueryResult<Arc<dyn ExecutionPlan>> {
+    async fn scan(
+        &self,
+        session: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> QueryResult<Arc<dyn ExecutionPlan>> {
         self.table.0.update_datafusion_session(session).map_err(|error| DataFusionError::External(Box::new(error)))?;
         let wanted = match projection {
             Some(columns) => Arc::new(self.schema.project(columns)?),
             None => Arc::clone(&self.schema),
         };
         let there = self.scan.schema();
-        let columns = wanted.fields().iter().map(|field| there.index_of(field.name())).collect::<std::result::Result<Vec<_>, _>>()?;
+        let columns = wanted
+            .fields()
+            .iter()
+            .map(|field| there.index_of(field.name()))
+            .collect::<std::result::Result<Vec<_>, _>>()?;
         let plan = self.scan.scan(session, Some(&columns), filters, limit).await?;
         plain(plan, &wanted)
     }
@@ -107,7 +128,8 @@ impl TableProvider for DeltaRows {
 /// The same rows in the wanted types.
 fn plain(plan: Arc<dyn ExecutionPlan>, wanted: &SchemaRef) -> QueryResult<Arc<dyn ExecutionPlan>> {
     let schema = plan.schema();
-    if schema.fields().iter().zip(wanted.fields()).all(|(a, b)| a.name() == b.name() && a.data_type() == b.data_type()) {
+    if schema.fields().iter().zip(wanted.fields()).all(|(a, b)| a.name() == b.name() && a.data_type() == b.data_type())
+    {
         return Ok(plan);
     }
     let mut columns: Vec<(Arc<dyn PhysicalExpr>, String)> = Vec::with_capacity(wanted.fields().len());

@@ -76,7 +76,9 @@ impl FileRows {
 
     /// All batches as a stream.
     pub(super) fn batches(self) -> impl Stream<Item = std::result::Result<RecordBatch, DataFusionError>> + Send {
-        futures::stream::try_unfold(self, |mut rows| async move { Ok(rows.next().await.map_err(DataFusionError::from)?.map(|(_, batch)| (batch, rows))) })
+        futures::stream::try_unfold(self, |mut rows| async move {
+            Ok(rows.next().await.map_err(DataFusionError::from)?.map(|(_, batch)| (batch, rows)))
+        })
     }
 
     /// The place in the file of the n-th selected row.

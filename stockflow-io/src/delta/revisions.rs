@@ -27,7 +27,8 @@ pub(super) fn are_kept(relation: &RelationSchema) -> bool {
 
 /// The columns of the revisions of a table.
 pub(super) fn schema(table: &SchemaRef) -> SchemaRef {
-    let mut fields: Vec<Arc<Field>> = table.fields().iter().map(|field| Arc::new(field.as_ref().clone().with_nullable(true))).collect();
+    let mut fields: Vec<Arc<Field>> =
+        table.fields().iter().map(|field| Arc::new(field.as_ref().clone().with_nullable(true))).collect();
     fields.push(Arc::new(Field::new(REPLACED_AS_OF, instant(), true)));
     Arc::new(Schema::new(fields))
 }

@@ -27,12 +27,11 @@ use super::merge::decide;
 use super::order::{Refused, ordered};
 use super::reader::ReadSpec;
 use super::revisions;
+use super::table::Files;
 use super::writer::{PartitionWriter, WriteSpec};
 
 /// Bytes of rows that are compared with the table at once.
 const PIECE: usize = 64 << 20;
-
-type Files = BTreeMap<Vec<Option<String>>, Vec<Arc<LiveFile>>>;
 
 /// Everything that the writers of one attempt share.
 #[derive(Debug)]
@@ -155,7 +154,8 @@ impl Stage {
         let mut writer = PartitionWriter::new(&self.write, values);
         let mut rows = self.read.open(file, |_| true).await?;
         while let Some((before, batch)) = rows.next().await? {
-            let keep: BooleanArray = (before..before + batch.num_rows() as u64).map(|place| Some(!places.contains(&place))).collect();
+            let keep: BooleanArray =
+                (before..before + batch.num_rows() as u64).map(|place| Some(!places.contains(&place))).collect();
             writer.write(&filter_record_batch(&batch, &keep)?).await?;
         }
         writer.finish().await
@@ -189,7 +189,8 @@ impl Partition {
             outcome.rows += rows.num_rows() as u64;
             return self.writer.write(&rows).await;
         }
-        self.bytes += rows.columns().iter().map(|column| column.get_array_memory_size().min(rows.num_rows() * 64)).sum::<usize>();
+        self.bytes +=
+            rows.columns().iter().map(|column| column.get_array_memory_size().min(rows.num_rows() * 64)).sum::<usize>();
         self.piece.push(rows);
         if self.bytes >= PIECE { self.compare(stage, outcome).await } else { Ok(()) }
     }
@@ -228,14 +229,22 @@ impl Partition {
 
 /// Rows sorted by partition, cut at its borders.
 fn by_partition(rows: &RecordBatch, layout: &Layout) -> Result<Vec<(Vec<Option<String>>, RecordBatch)>> {
-    let columns: Vec<_> = layout.partition_indices().into_iter().map(|column| Arc::clone(rows.column(column))).collect();
+    let columns: Vec<_> =
+        layout.partition_indices().into_iter().map(|column| Arc::clone(rows.column(column))).collect();
     if columns.is_empty() || rows.num_rows() == 0 {
         return Ok(vec![(Vec::new(), rows.clone())]);
     }
-    let texts = columns.iter().map(|column| cast(column, &DataType::Utf8)).collect::<std::result::Result<Vec<_>, _>>()?;
+    let texts =
+        columns.iter().map(|column| cast(column, &DataType::Utf8)).collect::<std::result::Result<Vec<_>, _>>()?;
     let value = |column: &arrow::array::ArrayRef, row: usize| {
         let column = column.as_string::<i32>();
         (!column.is_null(row) && !column.value(row).is_empty()).then(|| column.value(row).to_owned())
     };
-    Ok(partition(&columns)?.ranges().into_iter().map(|range| (texts.iter().map(|column| value(column, range.start)).collect(), rows.slice(range.start, range.len()))).collect())
+    Ok(partition(&columns)?
+        .ranges()
+        .into_iter()
+        .map(|range| {
+            (texts.iter().map(|column| value(column, range.start)).collect(), rows.slice(range.start, range.len()))
+        })
+        .collect())
 }

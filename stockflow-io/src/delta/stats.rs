@@ -6,7 +6,8 @@
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::{max, max_string, min, min_string};
 use arrow::datatypes::{
-    DataType, Date32Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, SchemaRef, TimeUnit, TimestampMicrosecondType,
+    DataType, Date32Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, SchemaRef, TimeUnit,
+    TimestampMicrosecondType,
 };
 use chrono::{DateTime, Days, NaiveDate, Utc};
 use serde_json::{Map, Value, json};
@@ -45,7 +46,8 @@ enum Bounds {
 impl FileStats {
     /// For files of this schema; `key` names the columns that always have bounds.
     pub(super) fn new(schema: &SchemaRef, key: &[String]) -> Self {
-        let wanted = schema.fields().iter().enumerate().filter(|(index, field)| *index < INDEXED || key.contains(field.name()));
+        let wanted =
+            schema.fields().iter().enumerate().filter(|(index, field)| *index < INDEXED || key.contains(field.name()));
         let columns = wanted.filter(|(_, field)| !field.data_type().is_nested()).map(|(index, field)| ColumnStats {
             index,
             name: field.name().clone(),
@@ -104,7 +106,9 @@ impl Bounds {
             Self::Numbers(low, high) => match of {
                 DataType::Date32 => (date(*low)?, date(*high)?),
                 // The log knows milliseconds only: the lowest is cut off, the highest goes up, and both stay bounds.
-                DataType::Timestamp(..) => (instant(low.div_euclid(1000))?, instant(high.checked_add(999)?.div_euclid(1000))?),
+                DataType::Timestamp(..) => {
+                    (instant(low.div_euclid(1000))?, instant(high.checked_add(999)?.div_euclid(1000))?)
+                }
                 _ => ((*low).into(), (*high).into()),
             },
             Self::Floats(low, high) => (Value::from(*low), Value::from(*high)),
@@ -115,7 +119,11 @@ impl Bounds {
 
 fn date(days: i64) -> Option<Value> {
     let epoch = NaiveDate::default();
-    let day = if days < 0 { epoch.checked_sub_days(Days::new(days.unsigned_abs())) } else { epoch.checked_add_days(Days::new(days.unsigned_abs())) };
+    let day = if days < 0 {
+        epoch.checked_sub_days(Days::new(days.unsigned_abs()))
+    } else {
+        epoch.checked_add_days(Days::new(days.unsigned_abs()))
+    };
     Some(day?.format("%Y-%m-%d").to_string().into())
 }
 
@@ -137,7 +145,9 @@ fn bounds(values: &ArrayRef) -> Bounds {
         ($of:ty) => {{
             let values = values.as_primitive::<$of>();
             match (min(values), max(values)) {
-                (Some(low), Some(high)) if low.is_finite() && high.is_finite() => Bounds::Floats(low.into(), high.into()),
+                (Some(low), Some(high)) if low.is_finite() && high.is_finite() => {
+                    Bounds::Floats(low.into(), high.into())
+                }
                 _ => Bounds::Unknown,
             }
         }};
@@ -152,7 +162,9 @@ fn bounds(values: &ArrayRef) -> Bounds {
         DataType::Float32 => float!(Float32Type),
         DataType::Float64 => float!(Float64Type),
         DataType::Utf8 => match (min_string(values.as_string::<i32>()), max_string(values.as_string::<i32>())) {
-            (Some(low), Some(high)) if low.len() <= LONGEST && high.len() <= LONGEST => Bounds::Texts(low.into(), high.into()),
+            (Some(low), Some(high)) if low.len() <= LONGEST && high.len() <= LONGEST => {
+                Bounds::Texts(low.into(), high.into())
+            }
             _ => Bounds::Unknown,
         },
         _ => Bounds::Unknown,

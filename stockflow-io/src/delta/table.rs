@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use deltalake::kernel::transaction::{CommitBuilder, CommitProperties};
-use deltalake::kernel::{Action, MetadataExt, Metadata, Protocol, StructType, new_metadata};
 use deltalake::kernel::engine::arrow_conversion::TryIntoKernel;
+use deltalake::kernel::transaction::{CommitBuilder, CommitProperties};
+use deltalake::kernel::{Action, Metadata, MetadataExt, Protocol, StructType, new_metadata};
 use deltalake::logstore::get_actions;
 use deltalake::protocol::{DeltaOperation, SaveMode};
 use deltalake::table::state::DeltaTableState;
@@ -33,6 +33,9 @@ const BARE: &str = "stockflow.bare";
 
 /// The column that stands in until then: most readers cannot open a table without any.
 const BARE_COLUMN: &str = "not_written_yet";
+
+/// The files of a snapshot by their partition values.
+pub(super) type Files = BTreeMap<Vec<Option<String>>, Vec<Arc<LiveFile>>>;
 
 /// Whether a table has no columns of its own yet.
 pub(super) fn is_bare(state: &DeltaTableState) -> bool {
@@ -138,7 +141,11 @@ impl Table {
     /// Creates the table; `false` if someone else was faster.
     ///
     /// Without a schema the table has no columns until the first epoch is committed: it only holds the fence.
-    pub(super) async fn create(&mut self, schema: Option<(&SchemaRef, &[String])>, mut actions: Vec<Action>) -> Result<bool> {
+    pub(super) async fn create(
+        &mut self,
+        schema: Option<(&SchemaRef, &[String])>,
+        mut actions: Vec<Action>,
+    ) -> Result<bool> {
         self.place.make()?;
         let text = self.place.text.clone();
         let (metadata, protocol) = first_actions(schema, &text)?;
@@ -163,11 +170,20 @@ impl Table {
         self.write(state.as_ref(), actions, operation).await
     }
 
-    async fn write(&self, state: Option<&DeltaTableState>, actions: Vec<Action>, operation: DeltaOperation) -> Result<bool> {
+    async fn write(
+        &self,
+        state: Option<&DeltaTableState>,
+        actions: Vec<Action>,
+        operation: DeltaOperation,
+    ) -> Result<bool> {
         let text = &self.place.text;
         let builder = CommitBuilder::from(CommitProperties::default().with_max_retries(0)).with_actions(actions);
         let table = state.map(|state| state as &dyn deltalake::kernel::transaction::TableReference);
-        let prepared = builder.build(table, Arc::clone(self.place.log()), operation).into_prepared_commit_future().await.at("commit", text)?;
+        let prepared = builder
+            .build(table, Arc::clone(self.place.log()), operation)
+            .into_prepared_commit_future()
+            .await
+            .at("commit", text)?;
         let written = match prepared.await {
             Ok(written) => written,
             Err(error) if is_conflict(&error) => return Ok(false),
@@ -181,13 +197,16 @@ impl Table {
     }
 
     /// The files of the snapshot by their partition values, in the order of the partition columns.
-    pub(super) fn files(&self) -> Result<BTreeMap<Vec<Option<String>>, Vec<Arc<LiveFile>>>> {
-        let mut by_partition: BTreeMap<_, Vec<Arc<LiveFile>>> = BTreeMap::new();
+    pub(super) fn files(&self) -> Result<Files> {
+        let mut by_partition = Files::new();
         let columns = self.partition_columns();
         let Some(state) = &self.state else { return Ok(by_partition) };
         for view in state.snapshot().try_log_data().at("read", &self.place.text)?.iter() {
             if view.deletion_vector_descriptor().is_some() {
-                return Err(refused(&self.place.text, "the table has deletion vectors, which another program wrote; purge them (`REORG TABLE … APPLY (PURGE)`) before stockflow writes to it"));
+                return Err(refused(
+                    &self.place.text,
+                    "the table has deletion vectors, which another program wrote; purge them (`REORG TABLE … APPLY (PURGE)`) before stockflow writes to it",
+                ));
             }
             let file = LiveFile::new(&view);
             let values = columns.iter().map(|column| file.partition.get(column).cloned().flatten()).collect();
@@ -217,12 +236,14 @@ fn delta_schema(schema: &SchemaRef, text: &str) -> Result<StructType> {
 /// Metadata and protocol of a new table: reader version 1, writer version 2, so that every Delta reader can open it.
 fn first_actions(schema: Option<(&SchemaRef, &[String])>, text: &str) -> Result<(Metadata, Protocol)> {
     let bare = Arc::new(Schema::new(vec![Field::new(BARE_COLUMN, DataType::Utf8, true)]));
-    let mut properties = vec![("delta.checkpointInterval", CHECKPOINT_INTERVAL), ("delta.deletedFileRetentionDuration", REMEMBERED)];
+    let mut properties =
+        vec![("delta.checkpointInterval", CHECKPOINT_INTERVAL), ("delta.deletedFileRetentionDuration", REMEMBERED)];
     let (schema, partitions) = schema.unwrap_or_else(|| {
         properties.push((BARE, "true"));
         (&bare, &[])
     });
     let metadata = new_metadata(&delta_schema(schema, text)?, partitions, properties).at("create", text)?;
-    let protocol = serde_json::from_value(serde_json::json!({ "minReaderVersion": 1, "minWriterVersion": 2 })).at("create", text)?;
+    let protocol = serde_json::from_value(serde_json::json!({ "minReaderVersion": 1, "minWriterVersion": 2 }))
+        .at("create", text)?;
     Ok((metadata, protocol))
 }

@@ -92,7 +92,10 @@ impl AppIds {
 
     fn actions(&self, pairs: impl IntoIterator<Item = (&'static str, i64)>) -> Vec<Action> {
         let now = Some(chrono::Utc::now().timestamp_millis());
-        pairs.into_iter().map(|(name, version)| Action::Txn(Transaction::new_with_last_update(self.id(name), version, now))).collect()
+        pairs
+            .into_iter()
+            .map(|(name, version)| Action::Txn(Transaction::new_with_last_update(self.id(name), version, now)))
+            .collect()
     }
 }
 

@@ -31,7 +31,12 @@ const RANK: &str = "__rank";
 /// # Errors
 ///
 /// Class config: there is no table, or its rows are not bars.
-pub async fn as_of_view(session: &SessionContext, url: impl AsRef<str>, at: DateTime<Utc>, strict: bool) -> Result<DataFrame> {
+pub async fn as_of_view(
+    session: &SessionContext,
+    url: impl AsRef<str>,
+    at: DateTime<Utc>,
+    strict: bool,
+) -> Result<DataFrame> {
     let place = Place::parse(url.as_ref())?;
     let bars = session.read_table(open_table(&place.text).await?)?;
     let columns: Vec<Expr> = bars.schema().fields().iter().map(|field| ident(field.name())).collect();
@@ -43,7 +48,8 @@ pub async fn as_of_view(session: &SessionContext, url: impl AsRef<str>, at: Date
         // Columns that the table got later are not in the revisions before the next correction.
         let column = |expr: &Expr| match expr {
             Expr::Column(column) if !old.schema().has_column_with_unqualified_name(&column.name) => {
-                let of = versions.schema().field_with_unqualified_name(&column.name).map(|field| field.data_type().clone());
+                let of =
+                    versions.schema().field_with_unqualified_name(&column.name).map(|field| field.data_type().clone());
                 of.map(|of| cast(lit(ScalarValue::Null), of).alias(&column.name))
             }
             other => Ok(other.clone()),
@@ -66,7 +72,9 @@ pub async fn as_of_view(session: &SessionContext, url: impl AsRef<str>, at: Date
         when(first, close).otherwise(ident(AS_OF))?
     };
     let known = ranked(versions, true)?.with_column(KNOWN_FROM, known_from)?;
-    let known = known.filter(ident(KNOWN_FROM).lt_eq(at.clone()).and(ident(REPLACED_AS_OF).is_null().or(at.lt(ident(REPLACED_AS_OF)))))?;
+    let known = known.filter(
+        ident(KNOWN_FROM).lt_eq(at.clone()).and(ident(REPLACED_AS_OF).is_null().or(at.lt(ident(REPLACED_AS_OF)))),
+    )?;
     let known = known.drop_columns(&[RANK])?;
     // A correction whose commit is under way has its old row in both tables.
     let one = ranked(known, false)?.filter(ident(RANK).eq(lit(1_u64)))?;

@@ -44,7 +44,13 @@ pub(super) struct WriteSpec {
 
 impl WriteSpec {
     /// Files of about `target` bytes whose names begin with `prefix`.
-    pub(super) fn new(store: Arc<dyn ObjectStore>, table: &str, layout: &Layout, target: u64, prefix: String) -> Result<Self> {
+    pub(super) fn new(
+        store: Arc<dyn ObjectStore>,
+        table: &str,
+        layout: &Layout,
+        target: u64,
+        prefix: String,
+    ) -> Result<Self> {
         let columns = layout.file_columns();
         let file_schema = Arc::new(layout.schema.project(&columns)?);
         let key: Vec<String> = layout.order.iter().map(|&column| layout.schema.field(column).name().clone()).collect();
@@ -74,7 +80,8 @@ impl WriteSpec {
 
     fn begin(&self, partition: &[Option<String>]) -> Path {
         let number = self.count.fetch_add(1, Ordering::Relaxed);
-        let path = Path::from(format!("{}{}-{number:05}.zstd.parquet", folder(&self.partition, partition), self.prefix));
+        let path =
+            Path::from(format!("{}{}-{number:05}.zstd.parquet", folder(&self.partition, partition), self.prefix));
         self.begun.lock().unwrap_or_else(PoisonError::into_inner).push(path.clone());
         path
     }
@@ -87,7 +94,11 @@ impl WriteSpec {
 }
 
 /// Removes files; that one is gone already is fine.
-pub(super) async fn delete(store: &Arc<dyn ObjectStore>, table: &str, paths: impl IntoIterator<Item = Path>) -> Result<()> {
+pub(super) async fn delete(
+    store: &Arc<dyn ObjectStore>,
+    table: &str,
+    paths: impl IntoIterator<Item = Path>,
+) -> Result<()> {
     for path in paths {
         match store.delete(&path).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
@@ -145,14 +156,17 @@ impl PartitionWriter {
     fn begin(&self) -> Result<OpenFile> {
         let path = self.spec.begin(&self.partition);
         let sink = ObjectWriter(BufWriter::new(Arc::clone(&self.spec.store), path.clone()));
-        let writer = AsyncArrowWriter::try_new(sink, Arc::clone(&self.spec.file_schema), Some(self.spec.properties.clone())).at("write", &self.spec.table)?;
+        let writer =
+            AsyncArrowWriter::try_new(sink, Arc::clone(&self.spec.file_schema), Some(self.spec.properties.clone()))
+                .at("write", &self.spec.table)?;
         Ok(OpenFile { path, writer, stats: FileStats::new(&self.spec.file_schema, &self.spec.key) })
     }
 
     async fn close(&mut self) -> Result<()> {
         let Some(mut file) = self.open.take() else { return Ok(()) };
         file.writer.finish().await.at("write", &self.spec.table)?;
-        let values: HashMap<String, Option<String>> = self.spec.partition.iter().cloned().zip(self.partition.iter().cloned()).collect();
+        let values: HashMap<String, Option<String>> =
+            self.spec.partition.iter().cloned().zip(self.partition.iter().cloned()).collect();
         self.adds.push(Add {
             path: file.path.to_string(),
             partition_values: values,
@@ -173,7 +187,10 @@ impl PartitionWriter {
     }
 }
 
-fn properties(schema: &SchemaRef, key: &[String]) -> std::result::Result<WriterProperties, parquet::errors::ParquetError> {
+fn properties(
+    schema: &SchemaRef,
+    key: &[String],
+) -> std::result::Result<WriterProperties, parquet::errors::ParquetError> {
     let mut builder = WriterProperties::builder()
         .set_created_by(concat!("stockflow ", env!("CARGO_PKG_VERSION")).to_owned())
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))

@@ -81,7 +81,9 @@ pub(super) fn by_name(name: &str, declared: Option<FileFormat>) -> Option<(FileF
     let suffix = stem.rsplit_once('.').map_or("", |(_, suffix)| suffix);
     let format = match (suffix, declared) {
         ("csv" | "tsv", None | Some(FileFormat::Csv)) | ("txt" | "dat", Some(FileFormat::Csv)) => FileFormat::Csv,
-        ("ndjson" | "jsonl", None | Some(FileFormat::Ndjson)) | ("json" | "txt", Some(FileFormat::Ndjson)) => FileFormat::Ndjson,
+        ("ndjson" | "jsonl", None | Some(FileFormat::Ndjson)) | ("json" | "txt", Some(FileFormat::Ndjson)) => {
+            FileFormat::Ndjson
+        }
         ("parquet" | "pq", None | Some(FileFormat::Parquet)) if compression.is_none() => FileFormat::Parquet,
         _ => return None,
     };

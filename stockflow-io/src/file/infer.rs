@@ -95,11 +95,15 @@ pub(super) fn unite(name: &str, a: &DataType, b: &DataType) -> Option<DataType> 
     let united = match (&a, &b) {
         (a, b) if a.is_integer() && b.is_integer() => T::Int64,
         (a, b) if a.is_numeric() && b.is_numeric() => T::Float64,
-        (T::Timestamp(_, zone), T::Timestamp(_, other)) => T::Timestamp(TimeUnit::Microsecond, zone.as_ref().or(other.as_ref()).map(|_| "UTC".into())),
+        (T::Timestamp(_, zone), T::Timestamp(_, other)) => {
+            T::Timestamp(TimeUnit::Microsecond, zone.as_ref().or(other.as_ref()).map(|_| "UTC".into()))
+        }
         (T::Timestamp(..), date) if is_date(date) => T::Timestamp(TimeUnit::Microsecond, None),
         (date, T::Timestamp(..)) if is_date(date) => T::Timestamp(TimeUnit::Microsecond, None),
         (a, b) if is_date(a) && is_date(b) => T::Date32,
-        (T::Utf8, number) | (number, T::Utf8) if number.is_numeric() && matches!(known(name), Known::Number) => T::Float64,
+        (T::Utf8, number) | (number, T::Utf8) if number.is_numeric() && matches!(known(name), Known::Number) => {
+            T::Float64
+        }
         (T::Utf8, other) | (other, T::Utf8) if !other.is_nested() && !other.is_binary() => T::Utf8,
         _ => return None,
     };

@@ -37,7 +37,9 @@ pub(super) async fn inspect(place: &Location, pin: &FilePin, csv: &CsvOptions, i
         Ok(columns) => Ok(Ok(columns)),
         Err(ReadError::Damage(reason)) => Ok(Err(reason)),
         Err(ReadError::Failed(error)) if error.class() == ErrorClass::Transient => Err(error),
-        Err(ReadError::Failed(error)) => Ok(Err(error.chain().into_iter().skip(usize::from(!error.is_pin_lost())).collect::<Vec<_>>().join(": "))),
+        Err(ReadError::Failed(error)) => {
+            Ok(Err(error.chain().into_iter().skip(usize::from(!error.is_pin_lost())).collect::<Vec<_>>().join(": ")))
+        }
         Err(ReadError::Gone) => Ok(Ok(Vec::new())),
     }
 }
@@ -49,7 +51,10 @@ async fn parquet(place: &Location, pin: &FilePin) -> Result<Vec<(String, DataTyp
         let data_type = plain(field.data_type());
         // The intent keeps types as text.
         if !data_type.to_string().parse::<DataType>().is_ok_and(|parsed| parsed == data_type) {
-            return Err(ReadError::Damage(format!("column `{}` has the type {data_type}, which is not supported", field.name())));
+            return Err(ReadError::Damage(format!(
+                "column `{}` has the type {data_type}, which is not supported",
+                field.name()
+            )));
         }
         if columns.iter().any(|(name, _)| name.eq_ignore_ascii_case(field.name())) {
             return Err(ReadError::Damage(format!("column `{}` is there twice (case does not count)", field.name())));
@@ -59,7 +64,12 @@ async fn parquet(place: &Location, pin: &FilePin) -> Result<Vec<(String, DataTyp
     Ok(columns)
 }
 
-async fn text(place: &Location, pin: &FilePin, csv: &CsvOptions, infer: bool) -> Result<Vec<(String, DataType)>, ReadError> {
+async fn text(
+    place: &Location,
+    pin: &FilePin,
+    csv: &CsvOptions,
+    infer: bool,
+) -> Result<Vec<(String, DataType)>, ReadError> {
     let limit = if pin.format == FileFormat::Csv { CSV_BYTES } else { NDJSON_BYTES };
     let mut bytes = BytesMut::new();
     let mut blocks = blocks(place, pin);
@@ -93,7 +103,11 @@ fn csv_columns(bytes: &[u8], eof: bool, csv: &CsvOptions, infer: bool) -> Result
         pos = match next_record(bytes, pos, layout.delimiter, eof, &mut fields) {
             Step::Record { next, .. } => {
                 if fields.len() == samples.len() {
-                    fields.iter().zip(&mut samples).filter_map(|(field, sample)| Some((field.text(bytes)?, sample))).for_each(|(text, sample)| sample.add(&text));
+                    fields
+                        .iter()
+                        .zip(&mut samples)
+                        .filter_map(|(field, sample)| Some((field.text(bytes)?, sample)))
+                        .for_each(|(text, sample)| sample.add(&text));
                 }
                 next
             }

@@ -61,7 +61,8 @@ struct Glob {
     pattern: Pattern,
 }
 
-const GLOB: MatchOptions = MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
+const GLOB: MatchOptions =
+    MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
 
 impl Target {
     pub(super) fn parse(text: &str) -> Result<Self> {
@@ -98,7 +99,10 @@ impl Target {
         let name = meta.location.filename().unwrap_or_default().to_owned();
         let Some((format, compression)) = by_exact_name(&name, format) else {
             let text = self.place.text();
-            return Err(refuse(text, format!("the name of `{text}` does not tell its format; set `format` to csv, parquet or ndjson")));
+            return Err(refuse(
+                text,
+                format!("the name of `{text}` does not tell its format; set `format` to csv, parquet or ndjson"),
+            ));
         };
         Ok(Listing { files: vec![listed(&self.place, name, meta, format, compression)], skipped: Vec::new() })
     }
@@ -132,7 +136,8 @@ impl Glob {
                 None => break,
             }
         }
-        let pattern = Pattern::new(&pattern).map_err(|error| refuse(text, format!("`{text}` is no pattern: {error}")))?;
+        let pattern =
+            Pattern::new(&pattern).map_err(|error| refuse(text, format!("`{text}` is no pattern: {error}")))?;
         Ok(Some(Self { base, pattern }))
     }
 }
@@ -166,7 +171,16 @@ fn walk(base: &Location, found: Vec<ObjectMeta>, format: Option<FileFormat>, pat
 
 fn listed(base: &Location, file: String, meta: ObjectMeta, format: FileFormat, compression: Compression) -> ListedFile {
     let version = version(&meta, base.local_path().is_some());
-    ListedFile { file, path: meta.location.to_string(), version, size: meta.size, modified: meta.last_modified, e_tag: meta.e_tag, format, compression }
+    ListedFile {
+        file,
+        path: meta.location.to_string(),
+        version,
+        size: meta.size,
+        modified: meta.last_modified,
+        e_tag: meta.e_tag,
+        format,
+        compression,
+    }
 }
 
 /// What changes when a file changes: on a local disk size and time, because its tag holds the inode and would not survive

@@ -53,7 +53,10 @@ impl ManifestTable {
     /// As [`ManifestTable::open`].
     pub async fn at(place: Location) -> Result<Self> {
         let Some((_, entry)) = TableLog::of_folder(&place).newest().await? else {
-            return Err(refuse(place.text(), format!("`{}` is no output of a file sink in mode append: it has no `_stockflow/log`", place.text())));
+            return Err(refuse(
+                place.text(),
+                format!("`{}` is no output of a file sink in mode append: it has no `_stockflow/log`", place.text()),
+            ));
         };
         let Some(visible) = entry.visible else {
             let table = Arc::new(MemTable::try_new(Arc::new(Schema::empty()), vec![Vec::new()])?);
@@ -63,7 +66,8 @@ impl ManifestTable {
         match entry.format {
             FileFormat::Parquet if !visible.files.is_empty() => {
                 // A session may know several outputs: each store has a name of its own there.
-                let base = Url::parse(&format!("stockflow-files://{}/", uuid::Uuid::new_v4().simple())).map_err(|error| Error::internal(error.to_string()))?;
+                let base = Url::parse(&format!("stockflow-files://{}/", uuid::Uuid::new_v4().simple()))
+                    .map_err(|error| Error::internal(error.to_string()))?;
                 let table = Arc::new(parquet(&base, &place, &visible)?);
                 Ok(Self { table, store: Some((base, place)), token })
             }
@@ -96,7 +100,9 @@ fn parquet(base: &Url, place: &Location, visible: &Contents) -> Result<ListingTa
     });
     let urls = urls.collect::<DfResult<Vec<_>>>()?;
     let options = ListingOptions::new(Arc::new(ParquetFormat::default())).with_file_extension(".parquet");
-    let config = ListingTableConfig::new_with_multi_paths(urls).with_listing_options(options).with_schema(schema(&visible.columns)?);
+    let config = ListingTableConfig::new_with_multi_paths(urls)
+        .with_listing_options(options)
+        .with_schema(schema(&visible.columns)?);
     Ok(ListingTable::try_new(config)?)
 }
 
@@ -136,7 +142,13 @@ impl TableProvider for ManifestTable {
         self.table.supports_filters_pushdown(filters)
     }
 
-    async fn scan(&self, state: &dyn Session, projection: Option<&Vec<usize>>, filters: &[Expr], limit: Option<usize>) -> DfResult<Arc<dyn ExecutionPlan>> {
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
         if let Some((base, place)) = &self.store {
             state.runtime_env().register_object_store(base, Arc::clone(place.store()));
         }

@@ -90,7 +90,11 @@ fn raw_blocks(place: &Location, pin: &FilePin) -> BoxStream<'static, io::Result<
     stream::iter(starts)
         .map(move |start| {
             let (place, pin) = (place.clone(), pin.clone());
-            async move { range(&place, &pin, start..pin.size.min(start + block)).await.map_err(|error| io::Error::other(Carried(Some(error).into()))) }
+            async move {
+                range(&place, &pin, start..pin.size.min(start + block))
+                    .await
+                    .map_err(|error| io::Error::other(Carried(Some(error).into())))
+            }
         })
         // The next block is on its way while this one is decoded.
         .buffered(2)
@@ -104,7 +108,11 @@ pub(super) fn object_path(pin: &FilePin) -> Path {
 
 /// Some bytes of the pinned version.
 pub(super) async fn range(place: &Location, pin: &FilePin, range: std::ops::Range<u64>) -> Result<Bytes> {
-    let options = GetOptions { if_match: pin.e_tag.clone(), range: Some(GetRange::Bounded(range.clone())), ..GetOptions::default() };
+    let options = GetOptions {
+        if_match: pin.e_tag.clone(),
+        range: Some(GetRange::Bounded(range.clone())),
+        ..GetOptions::default()
+    };
     let path = object_path(pin);
     let read = async { place.store().get_opts(&path, options).await?.bytes().await };
     let bytes = read.await.map_err(|error| read_error(pin, error))?;
@@ -121,7 +129,10 @@ pub(super) async fn check_unchanged(place: &Location, pin: &FilePin) -> Result<(
     if now == pin.version {
         return Ok(());
     }
-    Err(pin_lost(pin, format!("it was changed after the epoch was planned: version `{now}` instead of `{}`", pin.version)))
+    Err(pin_lost(
+        pin,
+        format!("it was changed after the epoch was planned: version `{now}` instead of `{}`", pin.version),
+    ))
 }
 
 /// What an object store's error means for a file that was planned to be read.

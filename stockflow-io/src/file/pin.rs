@@ -51,6 +51,7 @@ impl Pins {
     }
 
     pub(super) fn from_json(pins: &serde_json::Value) -> Result<Self> {
-        serde_json::from_value(pins.clone()).map_err(|error| Error::internal(format!("an intent holds pins that are no files: {error}")))
+        serde_json::from_value(pins.clone())
+            .map_err(|error| Error::internal(format!("an intent holds pins that are no files: {error}")))
     }
 }

@@ -59,7 +59,10 @@ pub(super) struct FileScan {
 
 impl fmt::Debug for FileScan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FileScan").field("place", &self.place.text()).field("files", &self.pins.files.len()).finish_non_exhaustive()
+        f.debug_struct("FileScan")
+            .field("place", &self.place.text())
+            .field("files", &self.pins.files.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -76,7 +79,8 @@ impl FileScan {
     }
 
     fn schema(&self) -> SchemaRef {
-        let mut fields: Vec<Field> = self.columns.iter().map(|column| Field::new(&column.name, column.data_type.clone(), true)).collect();
+        let mut fields: Vec<Field> =
+            self.columns.iter().map(|column| Field::new(&column.name, column.data_type.clone(), true)).collect();
         if self.provenance {
             fields.push(Field::new(SOURCE_FILE, DataType::Utf8, false));
             fields.push(Field::new(SOURCE_LINE, DataType::Int64, false));
@@ -128,7 +132,14 @@ impl FileScan {
         Ok(())
     }
 
-    async fn read_text(&self, idx: usize, pin: &FilePin, shape: &Arc<Shape>, tasks: usize, out: &Out) -> Result<Vec<Reject>, ReadError> {
+    async fn read_text(
+        &self,
+        idx: usize,
+        pin: &FilePin,
+        shape: &Arc<Shape>,
+        tasks: usize,
+        out: &Out,
+    ) -> Result<Vec<Reject>, ReadError> {
         if pin.size == 0 {
             tracing::info!(file = %pin.file, "a file is empty");
             return Ok(Vec::new());
@@ -138,7 +149,14 @@ impl FileScan {
             // Only its end tells whether a compressed file is whole, and rows once given cannot be taken back.
             false => self.checked(pin).await?,
         };
-        let job = TextJob { file: pin.file.clone(), idx, format: pin.format, csv: self.csv.clone(), shape: Arc::clone(shape), tasks };
+        let job = TextJob {
+            file: pin.file.clone(),
+            idx,
+            format: pin.format,
+            csv: self.csv.clone(),
+            shape: Arc::clone(shape),
+            tasks,
+        };
         decode_text(bytes, Arc::new(job), out).await
     }
 
@@ -160,15 +178,24 @@ impl FileScan {
         })
     }
 
-    async fn read_parquet(self: &Arc<Self>, idx: usize, pin: &FilePin, shape: &Arc<Shape>, out: &Out) -> Result<Vec<Reject>, ReadError> {
+    async fn read_parquet(
+        self: &Arc<Self>,
+        idx: usize,
+        pin: &FilePin,
+        shape: &Arc<Shape>,
+        out: &Out,
+    ) -> Result<Vec<Reject>, ReadError> {
         // A page can be found bad only by decoding it: decode all, then deliver.
         let keep = Arc::new(Out::keep(KEEP));
         let (scan, shape_of, pin_of, out_of) = (Arc::clone(self), Arc::clone(shape), pin.clone(), Arc::clone(&keep));
-        let check = SpawnedTask::spawn(async move { decode_parquet(&scan.place, &pin_of, idx, &shape_of, &out_of).await });
+        let check =
+            SpawnedTask::spawn(async move { decode_parquet(&scan.place, &pin_of, idx, &shape_of, &out_of).await });
         // The decoder may panic over damaged bytes: that is the file's fault, too.
         let rejects = match check.join().await {
             Ok(read) => read?,
-            Err(error) if error.is_panic() => return Err(ReadError::Damage("it is no sound Parquet file: the decoder gave up".into())),
+            Err(error) if error.is_panic() => {
+                return Err(ReadError::Damage("it is no sound Parquet file: the decoder gave up".into()));
+            }
             Err(_) => return Err(ReadError::Gone),
         };
         match Arc::into_inner(keep).and_then(Out::into_kept) {
@@ -221,12 +248,21 @@ impl TableProvider for FileTable {
         TableType::Base
     }
 
-    async fn scan(&self, state: &dyn Session, projection: Option<&Vec<usize>>, _: &[Expr], limit: Option<usize>) -> DfResult<Arc<dyn ExecutionPlan>> {
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _: &[Expr],
+        limit: Option<usize>,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
         let shape = self.0.shape(projection)?;
         let readers = state.config().target_partitions();
         let groups = self.0.groups(readers);
         let tasks = readers.div_ceil(groups.len()) + 1;
-        let partition = |files| Arc::new(Group { scan: Arc::clone(&self.0), files, shape: Arc::clone(&shape), tasks }) as Arc<dyn PartitionStream>;
+        let partition = |files| {
+            Arc::new(Group { scan: Arc::clone(&self.0), files, shape: Arc::clone(&shape), tasks })
+                as Arc<dyn PartitionStream>
+        };
         let partitions = groups.into_iter().map(partition).collect();
         Ok(Arc::new(StreamingTableExec::try_new(Arc::clone(&shape.schema), partitions, None, None, false, limit)?))
     }
@@ -248,7 +284,8 @@ impl PartitionStream for Group {
 
     fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
         let mut builder = RecordBatchReceiverStream::builder(Arc::clone(&self.shape.schema), 4);
-        let (scan, files, shape, tasks) = (Arc::clone(&self.scan), self.files.clone(), Arc::clone(&self.shape), self.tasks);
+        let (scan, files, shape, tasks) =
+            (Arc::clone(&self.scan), self.files.clone(), Arc::clone(&self.shape), self.tasks);
         let out = Out::Send(builder.tx());
         builder.spawn(async move {
             for idx in files {
@@ -256,7 +293,9 @@ impl PartitionStream for Group {
                     Ok(()) => {}
                     Err(ReadError::Gone) => break,
                     Err(ReadError::Failed(error)) => return Err(error.into()),
-                    Err(ReadError::Damage(reason)) => return Err(Error::internal(format!("damage went unnoticed: {reason}")).into()),
+                    Err(ReadError::Damage(reason)) => {
+                        return Err(Error::internal(format!("damage went unnoticed: {reason}")).into());
+                    }
                 }
             }
             Ok(())
@@ -284,7 +323,9 @@ impl ScanEnd for FileScanEnd {
             match self.scan.read(idx, &shape, 2, &Out::Discard).await {
                 Ok(()) | Err(ReadError::Gone) => {}
                 Err(ReadError::Failed(error)) => return Err(error),
-                Err(ReadError::Damage(reason)) => return Err(Error::internal(format!("damage went unnoticed: {reason}"))),
+                Err(ReadError::Damage(reason)) => {
+                    return Err(Error::internal(format!("damage went unnoticed: {reason}")));
+                }
             }
         }
         let mut outcome = ScanOutcome::default();

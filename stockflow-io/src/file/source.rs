@@ -82,7 +82,11 @@ pub struct FileSource {
 
 impl fmt::Debug for FileSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FileSource").field("url", &self.text).field("format", &self.format).field("relation", &self.relation).finish_non_exhaustive()
+        f.debug_struct("FileSource")
+            .field("url", &self.text)
+            .field("format", &self.format)
+            .field("relation", &self.relation)
+            .finish_non_exhaustive()
     }
 }
 
@@ -104,7 +108,10 @@ impl FileSource {
     ///
     /// Class config, if the path is no pattern.
     pub fn in_store(store: Arc<dyn ObjectStore>, path: &str) -> Result<Self> {
-        let place = Location::in_store(store, Path::parse(path).map_err(|error| Error::parameter("file", "path", error.to_string()))?);
+        let place = Location::in_store(
+            store,
+            Path::parse(path).map_err(|error| Error::parameter("file", "path", error.to_string()))?,
+        );
         let target = Target::new(place, path)?;
         Ok(Self::at(path.to_owned(), target))
     }
@@ -169,15 +176,21 @@ impl FileSource {
     fn check(&self) -> Result<()> {
         for (name, data_type) in &self.columns {
             if Kind::of(data_type).is_none() {
-                let reason = format!("{data_type} of `{name}` is none of Utf8, Int64, Float64, Boolean, Date32, Timestamp(µs), Timestamp(µs, \"UTC\")");
+                let reason = format!(
+                    "{data_type} of `{name}` is none of Utf8, Int64, Float64, Boolean, Date32, Timestamp(µs), Timestamp(µs, \"UTC\")"
+                );
                 return Err(Error::parameter("file", "columns", reason));
             }
         }
         match self.csv.delimiter {
-            Some(delimiter @ (b'"' | b'\n' | b'\r')) => {
-                Err(Error::parameter("file", "delimiter", format!("`{}` has a meaning of its own in CSV", delimiter.escape_ascii())))
+            Some(delimiter @ (b'"' | b'\n' | b'\r')) => Err(Error::parameter(
+                "file",
+                "delimiter",
+                format!("`{}` has a meaning of its own in CSV", delimiter.escape_ascii()),
+            )),
+            Some(delimiter) if !delimiter.is_ascii() => {
+                Err(Error::parameter("file", "delimiter", "it is no ASCII character"))
             }
-            Some(delimiter) if !delimiter.is_ascii() => Err(Error::parameter("file", "delimiter", "it is no ASCII character")),
             _ => Ok(()),
         }
     }
@@ -188,7 +201,8 @@ impl FileSource {
         if limit.everything {
             return Vec::new();
         }
-        let mut known: Vec<&ListedFile> = files.iter().filter(|file| from.get(&file.file) == Some(file.version.as_str())).collect();
+        let mut known: Vec<&ListedFile> =
+            files.iter().filter(|file| from.get(&file.file) == Some(file.version.as_str())).collect();
         known.sort_by_key(|file| std::cmp::Reverse((file.modified, file.file.clone())));
         known.truncate(KNOWN);
         known.into_iter().rev().cloned().map(pin).collect()
@@ -196,13 +210,17 @@ impl FileSource {
 
     async fn inspect(&self, files: Vec<FilePin>) -> Result<Vec<Inspected>> {
         let place = self.target.place();
-        let inspections = stream::iter(files).map(|pin| async move { inspect(place, &pin, &self.csv, self.infer).await.map(not_ours) });
+        let inspections = stream::iter(files)
+            .map(|pin| async move { inspect(place, &pin, &self.csv, self.infer).await.map(not_ours) });
         inspections.buffered(INSPECTORS).try_collect().await
     }
 
     /// The files that an epoch after `from` reads, in reading order.
     fn choose(files: Vec<ListedFile>, from: &Checkpoint, limit: &EpochLimit) -> Vec<FilePin> {
-        let is_wanted = |file: &ListedFile| limit.everything || (from.get(&file.file) != Some(file.version.as_str()) && !limit.skip.contains(&file.file));
+        let is_wanted = |file: &ListedFile| {
+            limit.everything
+                || (from.get(&file.file) != Some(file.version.as_str()) && !limit.skip.contains(&file.file))
+        };
         let mut files: Vec<ListedFile> = files.into_iter().filter(is_wanted).collect();
         files.sort_by_key(|file| (file.modified, file.file.clone()));
         if let (Some(max), false) = (limit.max_partitions, limit.everything) {
@@ -212,7 +230,12 @@ impl FileSource {
     }
 
     /// One set of columns for all files; files that do not fit into it get the reason.
-    fn unite(&self, known: Vec<Vec<(String, DataType)>>, files: &mut [FilePin], inspected: Vec<Inspected>) -> Vec<ColumnPin> {
+    fn unite(
+        &self,
+        known: Vec<Vec<(String, DataType)>>,
+        files: &mut [FilePin],
+        inspected: Vec<Inspected>,
+    ) -> Vec<ColumnPin> {
         let mut united = Columns::default();
         for (name, data_type) in &self.columns {
             united.add(name, data_type.clone());
@@ -261,7 +284,8 @@ fn nothing_readable(files: &[FilePin]) -> Option<Error> {
         return None;
     }
     let first = files.first()?;
-    let reason = format!("none of {} files can be read: {}", files.len(), first.left_out.as_deref().unwrap_or_default());
+    let reason =
+        format!("none of {} files can be read: {}", files.len(), first.left_out.as_deref().unwrap_or_default());
     Some(Error::refused(origin(&first.file), ErrorClass::Data, reason))
 }
 
@@ -295,7 +319,11 @@ impl Columns {
             }
             match unite(name, known, data_type) {
                 Some(united) if !is_text || Kind::of(&simple(&united)).is_some() => changes.push((idx, united)),
-                _ => return Err(format!("column `{name}` has the type {data_type} here and {known} in the other files")),
+                _ => {
+                    return Err(format!(
+                        "column `{name}` has the type {data_type} here and {known} in the other files"
+                    ));
+                }
             }
         }
         for (idx, united) in changes {
@@ -335,9 +363,16 @@ pub(super) fn simple(data_type: &DataType) -> DataType {
 
 /// A file's own column must not be taken for one of ours.
 fn not_ours(inspected: Inspected) -> Inspected {
-    inspected.and_then(|columns| match columns.iter().find(|(name, _)| [SOURCE_FILE, SOURCE_LINE, SOURCE_SEQ].iter().any(|own| own.eq_ignore_ascii_case(name))) {
-        Some((name, _)) => Err(format!("it has a column `{name}`, which is the name of a column that tells where a row comes from; rename it")),
-        None => Ok(columns),
+    inspected.and_then(|columns| {
+        match columns
+            .iter()
+            .find(|(name, _)| [SOURCE_FILE, SOURCE_LINE, SOURCE_SEQ].iter().any(|own| own.eq_ignore_ascii_case(name)))
+        {
+            Some((name, _)) => Err(format!(
+                "it has a column `{name}`, which is the name of a column that tells where a row comes from; rename it"
+            )),
+            None => Ok(columns),
+        }
     })
 }
 
@@ -352,7 +387,10 @@ impl Source for FileSource {
     async fn plan(&self, from: &Checkpoint, limit: &EpochLimit) -> Result<Option<EpochPlan>> {
         self.check()?;
         let listing = self.list().await?;
-        if listing.files.is_empty() && from.is_empty() && let Some(error) = self.target.nothing(&listing) {
+        if listing.files.is_empty()
+            && from.is_empty()
+            && let Some(error) = self.target.nothing(&listing)
+        {
             return Err(error);
         }
         let known = Self::known(&listing.files, from, limit);
@@ -363,7 +401,9 @@ impl Source for FileSource {
         let known = self.inspect(known).await?.into_iter().filter_map(Inspected::ok).collect();
         let inspected = self.inspect(files.clone()).await?;
         let columns = self.unite(known, &mut files, inspected);
-        if columns.is_empty() && let Some(error) = nothing_readable(&files) {
+        if columns.is_empty()
+            && let Some(error) = nothing_readable(&files)
+        {
             return Err(error);
         }
         let mut upto = if limit.everything { Checkpoint::new() } else { from.clone() };
@@ -390,7 +430,11 @@ impl Source for FileSource {
     }
 
     fn definition(&self) -> serde_json::Value {
-        let columns: Vec<_> = self.columns.iter().map(|(name, data_type)| json!({ "name": name, "type": data_type.to_string() })).collect();
+        let columns: Vec<_> = self
+            .columns
+            .iter()
+            .map(|(name, data_type)| json!({ "name": name, "type": data_type.to_string() }))
+            .collect();
         json!({
             "type": "file",
             "url": self.text,

@@ -104,7 +104,8 @@ impl SinkPlace for Place {
             Kind::ParquetAppend => session.read_table(Arc::new(ManifestTable::open(&url).await?))?,
         };
         // A table may have columns of its own: what the relation has is compared, in its order.
-        let wanted: Vec<String> = stockflow_core::schema::bar_schema().fields().iter().map(|field| field.name().clone()).collect();
+        let wanted: Vec<String> =
+            stockflow_core::schema::bar_schema().fields().iter().map(|field| field.name().clone()).collect();
         if wanted.iter().any(|column| !frame.schema().has_column_with_unqualified_name(column)) {
             return Ok(Vec::new());
         }
@@ -113,7 +114,12 @@ impl SinkPlace for Place {
         // Readers differ in their text type.
         let schema = stockflow_core::schema::bar_schema();
         let plain = |batch: RecordBatch| {
-            let columns = batch.columns().iter().zip(schema.fields()).map(|(column, field)| arrow::compute::cast(column, field.data_type())).collect::<Result<Vec<_>, _>>()?;
+            let columns = batch
+                .columns()
+                .iter()
+                .zip(schema.fields())
+                .map(|(column, field)| arrow::compute::cast(column, field.data_type()))
+                .collect::<Result<Vec<_>, _>>()?;
             Ok(RecordBatch::try_new(Arc::clone(&schema), columns)?)
         };
         batches.into_iter().map(plain).collect()

@@ -42,7 +42,9 @@ fn pipeline(folder: &Path) -> stockflow_core::Result<Pipeline> {
 #[tokio::test]
 async fn child() {
     let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else { return };
-    let probe = std::env::var(KILL_AT).ok().map(|point| Arc::new(KillHere { point, marker: folder.join("marker") }) as Arc<dyn Probe>);
+    let probe = std::env::var(KILL_AT)
+        .ok()
+        .map(|point| Arc::new(KillHere { point, marker: folder.join("marker") }) as Arc<dyn Probe>);
     let report = pipeline(&folder).unwrap().run(RunOptions { probe, ..RunOptions::default() }).await;
     if let Err(error) = report {
         panic!("{}", error.chain().join(": "));
@@ -51,7 +53,10 @@ async fn child() {
 
 fn run(folder: &Path, kill_at: Option<&KillPoint>) -> ExitStatus {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "crash::child", "--nocapture", "--test-threads", "1"]).env(FOLDER, folder).env_remove(KILL_AT);
+    command
+        .args(["--exact", "crash::child", "--nocapture", "--test-threads", "1"])
+        .env(FOLDER, folder)
+        .env_remove(KILL_AT);
     if let Some(point) = kill_at {
         command.env(KILL_AT, point.to_string());
     }
@@ -66,7 +71,11 @@ fn first_input(folder: &Path) {
     for name in ["in", "store"] {
         std::fs::create_dir_all(folder.join(name)).unwrap();
     }
-    std::fs::write(folder.join("in/AAA.csv"), "symbol,date,open,high,low,close,volume\nAAA,2024-01-02,1,3,1,2,10\nAAA,2024-01-03,2,4,2,3,10\n").unwrap();
+    std::fs::write(
+        folder.join("in/AAA.csv"),
+        "symbol,date,open,high,low,close,volume\nAAA,2024-01-02,1,3,1,2,10\nAAA,2024-01-03,2,4,2,3,10\n",
+    )
+    .unwrap();
 }
 
 /// New bars, a corrected one, and a line that is no bar.
@@ -82,8 +91,14 @@ async fn seen(folder: &Path) -> Vec<String> {
     let bars = bars.select_columns(&columns).unwrap().collect().await.unwrap();
     let files = session.read_table(Arc::new(ManifestTable::open(&text(folder.join("files"))).await.unwrap())).unwrap();
     let files = files.select_columns(&columns).unwrap().collect().await.unwrap();
-    let letters = session.read_table(Arc::new(ManifestTable::open(&text(folder.join("letters"))).await.unwrap())).unwrap();
-    let letters = letters.select_columns(&["epoch", "connector", "partition", "position", "reason"]).unwrap().collect().await.unwrap();
+    let letters =
+        session.read_table(Arc::new(ManifestTable::open(&text(folder.join("letters"))).await.unwrap())).unwrap();
+    let letters = letters
+        .select_columns(&["epoch", "connector", "partition", "position", "reason"])
+        .unwrap()
+        .collect()
+        .await
+        .unwrap();
     let revisions = session.read_table(open_table(&text(folder.join("bars_revisions"))).await.unwrap()).unwrap();
     let revisions = revisions.select_columns(&columns).unwrap().collect().await.unwrap();
     [bars, files, letters, revisions].iter().flat_map(|batches| table_of(batches).unwrap()).collect()
@@ -102,7 +117,8 @@ async fn kill_9_at_every_point_loses_and_doubles_nothing() {
     let expected = seen(undisturbed.path()).await;
     assert_eq!(expected.len(), 3 + 4 + 1 + 1, "bars, appended rows, a dead letter, a revision: {expected:#?}");
 
-    let points = KillPoint::all(&["bars", "files", "dead_letters"]).into_iter().filter(|point| *point != KillPoint::AfterRead);
+    let points =
+        KillPoint::all(&["bars", "files", "dead_letters"]).into_iter().filter(|point| *point != KillPoint::AfterRead);
     for point in points {
         let folder = TempDir::new().unwrap();
         first_input(folder.path());
@@ -110,7 +126,11 @@ async fn kill_9_at_every_point_loses_and_doubles_nothing() {
         second_input(folder.path());
         let status = run(folder.path(), Some(&point));
         assert_eq!(status.signal(), Some(9), "{point}: the child was not killed: {status}");
-        assert_eq!(std::fs::read_to_string(folder.path().join("marker")).unwrap(), point.to_string(), "the kill struck there");
+        assert_eq!(
+            std::fs::read_to_string(folder.path().join("marker")).unwrap(),
+            point.to_string(),
+            "the kill struck there"
+        );
         run(folder.path(), None);
         assert_eq!(seen(folder.path()).await, expected, "{point}");
         run(folder.path(), None);

@@ -102,7 +102,9 @@ mod lake {
             let input = inputs.input()?;
             let name = format!("mean3_{}", uuid::Uuid::new_v4().simple());
             epoch.session.register_table(name.as_str(), input.frame.clone().into_view())?;
-            let sql = format!("SELECT symbol, \"interval\", ts, avg(close) OVER (PARTITION BY symbol ORDER BY ts ROWS 2 PRECEDING) AS mean3 FROM {name}");
+            let sql = format!(
+                "SELECT symbol, \"interval\", ts, avg(close) OVER (PARTITION BY symbol ORDER BY ts ROWS 2 PRECEDING) AS mean3 FROM {name}"
+            );
             Ok(Outputs::one(input.with_frame(epoch.session.sql(&sql).await?).with_version(Some("revision".into()))))
         }
 
@@ -140,7 +142,12 @@ mod lake {
         for table in ["bars", "bars_revisions", "means", "dead_letters"] {
             let rows = read_table(root.join(table).to_str().unwrap()).await?;
             // When something was learned, replaced or refused differs from run to run.
-            let timeless = |line: String| line.split(' ').filter(|cell| !["at=", "replaced_as_of="].iter().any(|column| cell.starts_with(column))).collect::<Vec<_>>().join(" ");
+            let timeless = |line: String| {
+                line.split(' ')
+                    .filter(|cell| !["at=", "replaced_as_of="].iter().any(|column| cell.starts_with(column)))
+                    .collect::<Vec<_>>()
+                    .join(" ")
+            };
             lines.extend(table_of(&rows)?.into_iter().map(|line| format!("{table}: {}", timeless(line))));
         }
         Ok(lines)
@@ -222,25 +229,42 @@ mod lake {
     async fn child_of_the_kill_test() {
         let Ok(root) = std::env::var(ROOT) else { return };
         let root = PathBuf::from(root);
-        let probe = std::env::var(POINT).ok().map(|point| Arc::new(KillHere { point, marker: root.join("marker") }) as Arc<dyn Probe>);
+        let probe = std::env::var(POINT)
+            .ok()
+            .map(|point| Arc::new(KillHere { point, marker: root.join("marker") }) as Arc<dyn Probe>);
         file_pipeline(&root).unwrap().run(RunOptions { probe, ..RunOptions::default() }).await.unwrap();
     }
 
     fn run_child(root: &Path, point: Option<&str>) -> std::process::ExitStatus {
         let mut command = std::process::Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "delta::lake::child_of_the_kill_test", "--nocapture"]).env(ROOT, root).env_remove(POINT);
+        command
+            .args(["--exact", "delta::lake::child_of_the_kill_test", "--nocapture"])
+            .env(ROOT, root)
+            .env_remove(POINT);
         command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
         command.envs(point.map(|point| (POINT, point))).status().unwrap()
     }
 
     fn first_input(folder: &Folder) {
-        folder.write("input/AAA.csv", "Date,Open,High,Low,Close,Volume\n2024-01-02,1,1,1,1,10\n2024-01-03,2,2,2,2,10\n2025-01-03,3,3,3,3,10\n", 1);
+        folder.write(
+            "input/AAA.csv",
+            "Date,Open,High,Low,Close,Volume\n2024-01-02,1,1,1,1,10\n2024-01-03,2,2,2,2,10\n2025-01-03,3,3,3,3,10\n",
+            1,
+        );
         folder.write("input/BBB.csv", "Date,Open,High,Low,Close,Volume\n2024-01-02,7,7,7,7,10\n", 2);
     }
 
     fn more_input(folder: &Folder) {
-        folder.write("input/AAA_2.csv", "Date,Open,High,Low,Close,Volume\n2025-01-04,4,4,4,4,10\n2024-01-03,5,5,5,5,10\nnonsense,5,5,5,5,10\n", 3);
-        folder.write("input/BBB_2.csv", "Date,Open,High,Low,Close,Volume\n2024-01-05,9,9,9,9,10\n2024-01-04,8,8,8,8,10\n", 4);
+        folder.write(
+            "input/AAA_2.csv",
+            "Date,Open,High,Low,Close,Volume\n2025-01-04,4,4,4,4,10\n2024-01-03,5,5,5,5,10\nnonsense,5,5,5,5,10\n",
+            3,
+        );
+        folder.write(
+            "input/BBB_2.csv",
+            "Date,Open,High,Low,Close,Volume\n2024-01-05,9,9,9,9,10\n2024-01-04,8,8,8,8,10\n",
+            4,
+        );
     }
 
     async fn undisturbed() -> Vec<String> {
@@ -265,7 +289,11 @@ mod lake {
             more_input(&folder);
             let killed = run_child(folder.path(), Some(&point.to_string()));
             assert!(!killed.success(), "{point}: the child lived");
-            assert_eq!(std::fs::read_to_string(folder.path().join("marker")).unwrap(), point.to_string(), "the kill struck elsewhere");
+            assert_eq!(
+                std::fs::read_to_string(folder.path().join("marker")).unwrap(),
+                point.to_string(),
+                "the kill struck elsewhere"
+            );
             for _ in 0..2 {
                 assert!(run_child(folder.path(), None).success(), "{point}: after the crash");
                 assert_eq!(seen(folder.path()).await.unwrap(), expected, "{point}");

@@ -239,15 +239,24 @@ async fn columns_that_a_format_cannot_hold_are_named() {
     open(&sink, 1).await;
     let error = sink.stage(&token(1), &data).await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::Config);
-    assert!(error.to_string().contains("column `list` has the type List(") && error.to_string().contains("csv cannot hold"), "{error}");
+    assert!(
+        error.to_string().contains("column `list` has the type List(") && error.to_string().contains("csv cannot hold"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
 async fn sinks_say_what_they_promise() {
     let append = FileSink::parquet("x", SinkMode::Append).unwrap();
     let overwrite = FileSink::ndjson("x", SinkMode::Overwrite).unwrap();
-    assert_eq!((append.idempotence(), append.write_mode(), append.fence()), (Idempotence::Transactional, WriteMode::Append, Fence::Atomic));
-    assert_eq!((overwrite.idempotence(), overwrite.write_mode(), overwrite.fence()), (Idempotence::Transactional, WriteMode::Overwrite, Fence::Checked));
+    assert_eq!(
+        (append.idempotence(), append.write_mode(), append.fence()),
+        (Idempotence::Transactional, WriteMode::Append, Fence::Atomic)
+    );
+    assert_eq!(
+        (overwrite.idempotence(), overwrite.write_mode(), overwrite.fence()),
+        (Idempotence::Transactional, WriteMode::Overwrite, Fence::Checked)
+    );
     assert_eq!(append.definition(), serde_json::json!({ "type": "parquet", "url": "x", "mode": "append" }));
 }
 

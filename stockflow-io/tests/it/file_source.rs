@@ -33,12 +33,19 @@ async fn csv_is_typed_and_knows_where_it_comes_from() {
     folder.write("AAPL.csv", BARS, 0);
     let source = folder.source("AAPL.csv");
     let all = read(&source, "SELECT * FROM input").await;
-    check_table(&all.table, &[
-        "Date|Open|Volume|source_file|source_line|source_seq",
-        "2024-01-02|1.5|100.0|AAPL.csv|2|2",
-        "2024-01-03|2.5|200.0|AAPL.csv|3|3",
-    ]);
-    let part = read(&source, "SELECT sum(\"Volume\") AS v, count(*) AS n, arrow_typeof(max(\"Date\")) AS t FROM input WHERE \"Open\" > 1").await;
+    check_table(
+        &all.table,
+        &[
+            "Date|Open|Volume|source_file|source_line|source_seq",
+            "2024-01-02|1.5|100.0|AAPL.csv|2|2",
+            "2024-01-03|2.5|200.0|AAPL.csv|3|3",
+        ],
+    );
+    let part = read(
+        &source,
+        "SELECT sum(\"Volume\") AS v, count(*) AS n, arrow_typeof(max(\"Date\")) AS t FROM input WHERE \"Open\" > 1",
+    )
+    .await;
     check_table(&part.table, &["v|n|t", "300.0|2|Utf8"]);
     assert_eq!(source.replay(), Replay::Exact);
     assert_eq!(source.definition()["type"], "file");
@@ -152,20 +159,29 @@ async fn foreign_hidden_and_underscored_files_are_skipped_and_listed() {
     let files: Vec<&str> = listing.files.iter().map(|file| file.file.as_str()).collect();
     assert_eq!(files, ["a.csv", "deep/er/c.csv"]);
     let skipped: Vec<String> = listing.skipped.iter().map(|file| format!("{}: {}", file.file, file.reason)).collect();
-    assert_eq!(skipped, [
-        ".hidden.csv: it is hidden",
-        "_temporary/b.csv: its path has a name that begins with `_`",
-        "readme.md: its suffix is foreign",
-        "x.parquet.crc: its suffix is foreign",
-    ]);
+    assert_eq!(
+        skipped,
+        [
+            ".hidden.csv: it is hidden",
+            "_temporary/b.csv: its path has a name that begins with `_`",
+            "readme.md: its suffix is foreign",
+            "x.parquet.crc: its suffix is foreign",
+        ]
+    );
     let only = Folder::new();
     only.write("prices.xlsx", "PK", 0);
     let error = plan_error(&only.source("")).await;
-    assert!(error.to_string().contains("holds no csv, parquet or ndjson file; 1 others were skipped, `prices.xlsx`"), "{error}");
+    assert!(
+        error.to_string().contains("holds no csv, parquet or ndjson file; 1 others were skipped, `prices.xlsx`"),
+        "{error}"
+    );
     let error = plan_error(&only.source("prices.xlsx")).await;
     assert!(error.to_string().contains("set `format`"), "{error}");
     let empty = Folder::new();
-    assert!(empty.source("").plan(&Checkpoint::new(), &EpochLimit::default()).await.unwrap().is_none(), "an empty folder waits");
+    assert!(
+        empty.source("").plan(&Checkpoint::new(), &EpochLimit::default()).await.unwrap().is_none(),
+        "an empty folder waits"
+    );
 }
 
 #[tokio::test]
@@ -187,20 +203,32 @@ async fn globs_match_below_their_folder() {
 #[tokio::test]
 async fn broken_rows_in_the_middle_are_rejects_with_their_lines() {
     let folder = Folder::new();
-    let mut text = b"Symbol,Open,Close\nAAPL,1,2\nAAPL,3\nAAPL,4,5,6\nMSFT,abc,7\n\nAAPL,\"8,9\nIBM,10,11\nIBM,\"1\"2,3\n".to_vec();
+    let mut text =
+        b"Symbol,Open,Close\nAAPL,1,2\nAAPL,3\nAAPL,4,5,6\nMSFT,abc,7\n\nAAPL,\"8,9\nIBM,10,11\nIBM,\"1\"2,3\n"
+            .to_vec();
     text.extend(b"X\xff,1,2\n");
     text.extend("GOOG,\"12\",\"13\"\nFB,N/A,NaN\n".as_bytes());
     folder.write("bars.csv", text, 0);
-    let found = read(&folder.source("bars.csv"), "SELECT \"Symbol\", \"Open\", \"Close\", source_line AS line FROM input ORDER BY line").await;
-    check_table(&found.table, &["Symbol|Open|Close|line", "AAPL|1.0|2.0|2", "IBM|10.0|11.0|8", "GOOG|12.0|13.0|11", "FB||NaN|12"]);
-    assert_eq!(found.reasons(), [
-        "bars.csv@3 line 3: 2 fields where the header has 3",
-        "bars.csv@4 line 4: 4 fields where the header has 3",
-        "bars.csv@5 line 5: column `Open`: `abc` is not a number",
-        "bars.csv@7 line 7: there is text after a closing quote",
-        "bars.csv@9 line 9: there is text after a closing quote",
-        "bars.csv@10 line 10: column `Symbol` is not UTF-8 text",
-    ]);
+    let found = read(
+        &folder.source("bars.csv"),
+        "SELECT \"Symbol\", \"Open\", \"Close\", source_line AS line FROM input ORDER BY line",
+    )
+    .await;
+    check_table(
+        &found.table,
+        &["Symbol|Open|Close|line", "AAPL|1.0|2.0|2", "IBM|10.0|11.0|8", "GOOG|12.0|13.0|11", "FB||NaN|12"],
+    );
+    assert_eq!(
+        found.reasons(),
+        [
+            "bars.csv@3 line 3: 2 fields where the header has 3",
+            "bars.csv@4 line 4: 4 fields where the header has 3",
+            "bars.csv@5 line 5: column `Open`: `abc` is not a number",
+            "bars.csv@7 line 7: there is text after a closing quote",
+            "bars.csv@9 line 9: there is text after a closing quote",
+            "bars.csv@10 line 10: column `Symbol` is not UTF-8 text",
+        ]
+    );
     let symbols: Vec<Option<&str>> = found.outcome.rejects.iter().map(|letter| letter.symbol.as_deref()).collect();
     assert_eq!(symbols[2], Some("MSFT"));
     assert_eq!(found.outcome.rejects[2].payload, "MSFT,abc,7");
@@ -221,7 +249,11 @@ async fn an_open_quote_at_the_end_costs_one_row() {
 async fn quoted_line_ends_and_extreme_numbers_survive() {
     let folder = Folder::new();
     folder.write("bars.csv", "name,close\n\"two\nlines\",1e308\n\"a \"\"b\"\"\",-0\nzero,0\nnan,NaN\n", 0);
-    let found = read(&folder.source("bars.csv"), "SELECT name, close, source_line AS line FROM input WHERE name <> 'nan' ORDER BY line").await;
+    let found = read(
+        &folder.source("bars.csv"),
+        "SELECT name, close, source_line AS line FROM input WHERE name <> 'nan' ORDER BY line",
+    )
+    .await;
     assert!(found.table.contains("1e308") && found.table.contains("a \"b\""), "{}", found.table);
     assert_eq!(found.rows, 3);
     assert!(found.reasons().is_empty());
@@ -230,9 +262,16 @@ async fn quoted_line_ends_and_extreme_numbers_survive() {
 #[tokio::test]
 async fn dates_in_five_formats_and_nonsense_survive_as_text() {
     let folder = Folder::new();
-    folder.write("bars.csv", "Date,Close\n2024-01-02,1\n01/03/2024,2\n20240104,3\n5 Jan 2024,4\n1704585600,5\nnonsense,6\n", 0);
+    folder.write(
+        "bars.csv",
+        "Date,Close\n2024-01-02,1\n01/03/2024,2\n20240104,3\n5 Jan 2024,4\n1704585600,5\nnonsense,6\n",
+        0,
+    );
     let found = read(&folder.source("bars.csv"), "SELECT \"Date\" FROM input ORDER BY source_line").await;
-    check_table(&found.table, &["Date", "2024-01-02", "01/03/2024", "20240104", "5 Jan 2024", "1704585600", "nonsense"]);
+    check_table(
+        &found.table,
+        &["Date", "2024-01-02", "01/03/2024", "20240104", "5 Jan 2024", "1704585600", "nonsense"],
+    );
 }
 
 #[tokio::test]
@@ -242,7 +281,9 @@ async fn a_type_that_breaks_after_the_sample_refuses_only_those_rows() {
     (0..3000).for_each(|n| text.push_str(&format!("{n},{n}\n")));
     text.push_str("oops,1\n3001,1.25\n");
     folder.write("bars.csv", text, 0);
-    let found = read(&folder.source("bars.csv"), "SELECT count(*) AS n, max(id) AS id, min(arrow_typeof(id)) AS t FROM input").await;
+    let found =
+        read(&folder.source("bars.csv"), "SELECT count(*) AS n, max(id) AS id, min(arrow_typeof(id)) AS t FROM input")
+            .await;
     check_table(&found.table, &["n|id|t", "3001|3001|Int64"]);
     assert_eq!(found.reasons(), ["bars.csv@3002 line 3002: column `id`: `oops` is not a whole number"]);
 }
@@ -254,7 +295,10 @@ async fn without_inference_all_is_text_and_declared_columns_have_their_types() {
     let plain = folder.source("bars.csv").with_infer(false);
     let found = read(&plain, "SELECT arrow_typeof(\"Close\") AS t, \"Code\" FROM input LIMIT 1").await;
     check_table(&found.table, &["t|Code", "Utf8|007"]);
-    let declared = folder.source("bars.csv").with_columns([("date", DataType::Date32), ("extra", DataType::Int64)]).with_relation("bars");
+    let declared = folder
+        .source("bars.csv")
+        .with_columns([("date", DataType::Date32), ("extra", DataType::Int64)])
+        .with_relation("bars");
     let found = read(&declared, "SELECT date + INTERVAL '1 day' AS next, extra FROM bars").await;
     check_table(&found.table, &["next|extra", "2024-01-03|"]);
     assert_eq!(found.reasons(), ["bars.csv@3 line 3: column `Date`: `2024-13-02` is not a date (year-month-day)"]);
@@ -275,12 +319,17 @@ async fn a_truncated_gzip_gives_no_row_at_all() {
     let found = read(&source, "SELECT source_file, count(*) AS n FROM input GROUP BY 1").await;
     check_table(&found.table, &["source_file|n", "good.csv|1"]);
     assert_eq!(found.files(), ["good.csv"], "the cut files stay where they were");
-    assert_eq!(found.left_out(), [
-        "cut.csv.gz: the compressed data end in the middle: the file is truncated",
-        "cut.csv.zst: the compressed data end in the middle: the file is truncated",
-    ]);
+    assert_eq!(
+        found.left_out(),
+        [
+            "cut.csv.gz: the compressed data end in the middle: the file is truncated",
+            "cut.csv.zst: the compressed data end in the middle: the file is truncated",
+        ]
+    );
     folder.write("cut.csv.gz", gzip(text.as_bytes()), 5);
-    let mended = read_from(&source, &found.outcome.reached, &EpochLimit::default(), "SELECT count(*) AS n FROM input").await.unwrap();
+    let mended = read_from(&source, &found.outcome.reached, &EpochLimit::default(), "SELECT count(*) AS n FROM input")
+        .await
+        .unwrap();
     check_table(&mended.table, &["n", "200000"]);
 }
 
@@ -288,7 +337,9 @@ async fn a_truncated_gzip_gives_no_row_at_all() {
 async fn a_corrupt_parquet_file_gives_no_row_at_all() {
     let folder = Folder::new();
     let n = 50_000i64;
-    let bytes = || parquet(vec![("close", Arc::new(Float64Array::from_iter_values((0..n).map(|n| (n as f64).sin()))) as ArrayRef)]);
+    let bytes = || {
+        parquet(vec![("close", Arc::new(Float64Array::from_iter_values((0..n).map(|n| (n as f64).sin()))) as ArrayRef)])
+    };
     let mut middle = bytes();
     let at = middle.len() / 2;
     middle[4..at].iter_mut().for_each(|byte| *byte ^= 0xa5);
@@ -310,7 +361,11 @@ async fn parquet_files_of_other_types_are_united_or_left_out() {
     let folder = Folder::new();
     let text = |values: Vec<Option<&str>>| Arc::new(StringArray::from(values)) as ArrayRef;
     let symbol = |n: usize| text(vec![Some("AAPL"); n]);
-    folder.write("a.parquet", parquet(vec![("symbol", symbol(1)), ("close", Arc::new(Float64Array::from(vec![1.5])))]), 0);
+    folder.write(
+        "a.parquet",
+        parquet(vec![("symbol", symbol(1)), ("close", Arc::new(Float64Array::from(vec![1.5])))]),
+        0,
+    );
     folder.write("b.parquet", parquet(vec![("symbol", symbol(1)), ("close", Arc::new(Int64Array::from(vec![2])))]), 1);
     let mixed = text(vec![Some("3.5"), Some("abc"), None, Some("N/A")]);
     folder.write("c.parquet", parquet(vec![("symbol", symbol(4)), ("close", mixed)]), 2);
@@ -318,17 +373,21 @@ async fn parquet_files_of_other_types_are_united_or_left_out() {
     folder.write("d.parquet", parquet(vec![("symbol", symbol(1)), ("close", Arc::new(list))]), 3);
     folder.write("e.parquet", parquet(vec![("Symbol", symbol(1))]), 4);
     folder.write("f.csv", "symbol,close,volume\nMSFT,9,1\n", 5);
-    let found = read(&folder.source(""), "SELECT source_file AS f, symbol, close, volume FROM input ORDER BY source_seq").await;
-    check_table(&found.table, &[
-        "f|symbol|close|volume",
-        "a.parquet|AAPL|1.5|",
-        "b.parquet|AAPL|2.0|",
-        "c.parquet|AAPL|3.5|",
-        "c.parquet|AAPL||",
-        "c.parquet|AAPL||",
-        "e.parquet|AAPL||",
-        "f.csv|MSFT|9.0|1.0",
-    ]);
+    let found =
+        read(&folder.source(""), "SELECT source_file AS f, symbol, close, volume FROM input ORDER BY source_seq").await;
+    check_table(
+        &found.table,
+        &[
+            "f|symbol|close|volume",
+            "a.parquet|AAPL|1.5|",
+            "b.parquet|AAPL|2.0|",
+            "c.parquet|AAPL|3.5|",
+            "c.parquet|AAPL||",
+            "c.parquet|AAPL||",
+            "e.parquet|AAPL||",
+            "f.csv|MSFT|9.0|1.0",
+        ],
+    );
     assert_eq!(found.reasons(), ["c.parquet@2 row 2: column `close`: `abc` is not Float64"]);
     assert_eq!(found.outcome.rejects[0].payload, "{\"symbol\":\"AAPL\",\"close\":\"abc\"}");
     assert!(found.left_out()[0].starts_with("d.parquet: column `close` has the type List("), "{:?}", found.left_out());
@@ -360,7 +419,14 @@ async fn columns_stay_although_new_files_do_not_tell_them() {
     folder.write("b.csv", "", 1);
     folder.write("c.csv", [0xff, 0xfe, b'a', 0], 2);
     folder.write("d.csv", "id\n", 3);
-    let second = read_from(&source, &first.outcome.reached, &EpochLimit::default(), "SELECT id, x, arrow_typeof(x) AS t FROM input").await.unwrap();
+    let second = read_from(
+        &source,
+        &first.outcome.reached,
+        &EpochLimit::default(),
+        "SELECT id, x, arrow_typeof(x) AS t FROM input",
+    )
+    .await
+    .unwrap();
     assert_eq!((second.rows, second.files()), (0, vec!["a.csv".into(), "b.csv".into(), "d.csv".into()]));
     assert_eq!(second.left_out(), ["c.csv: it is UTF-16 text; save it as UTF-8"]);
 }
@@ -371,7 +437,10 @@ async fn a_first_run_over_nothing_but_bad_files_is_an_error() {
     folder.write("cut.csv.gz", &gzip(b"x\n3\n")[..12], 0);
     let error = plan_error(&folder.source("cut.csv.gz")).await;
     assert_eq!(error.class(), ErrorClass::Data);
-    assert!(error.to_string().contains("cut.csv.gz: none of 1 files can be read: the compressed data end in the middle"), "{error}");
+    assert!(
+        error.to_string().contains("cut.csv.gz: none of 1 files can be read: the compressed data end in the middle"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -386,7 +455,12 @@ async fn files_that_are_not_what_their_name_says_are_left_out() {
     check_table(&found.table, &["n", "1"]);
     let left = found.left_out();
     assert_eq!(left.len(), 4, "{left:?}");
-    for expected in ["gzip.csv: it is gzip data", "mac.csv: its lines end with a bare carriage return", "plain.csv.gz: it cannot be decompressed", "utf16.csv: it is UTF-16"] {
+    for expected in [
+        "gzip.csv: it is gzip data",
+        "mac.csv: its lines end with a bare carriage return",
+        "plain.csv.gz: it cannot be decompressed",
+        "utf16.csv: it is UTF-16",
+    ] {
         assert!(left.iter().any(|reason| reason.starts_with(expected)), "{expected}: {left:?}");
     }
 }
@@ -440,7 +514,10 @@ async fn large_files_are_read_whole_and_in_order() {
     let found = read(&folder.source(""), sql).await;
     let sum = rows * (rows - 1) / 2;
     let line = |file: &str, last: u64| format!("{file}|{rows}|{sum}|{last}|{rows}|0");
-    check_table(&found.table, &["f|c|s|l|ok|gaps", &line("a.csv", 120_001), &line("b.csv", 240_000), &line("c.csv.gz", 120_001)]);
+    check_table(
+        &found.table,
+        &["f|c|s|l|ok|gaps", &line("a.csv", 120_001), &line("b.csv", 240_000), &line("c.csv.gz", 120_001)],
+    );
 }
 
 #[tokio::test]
@@ -460,7 +537,8 @@ async fn a_line_without_end_costs_one_row_and_no_memory() {
 async fn a_file_that_changes_or_goes_after_planning_is_a_lost_pin() {
     let folder = Folder::new();
     let limit = EpochLimit::default();
-    for (name, change) in [("changed.csv", true), ("gone.csv", false), ("changed.csv.gz", true), ("gone.csv.gz", false)] {
+    for (name, change) in [("changed.csv", true), ("gone.csv", false), ("changed.csv.gz", true), ("gone.csv.gz", false)]
+    {
         let content = if name.ends_with("gz") { gzip(b"x\n1\n") } else { b"x\n1\n".to_vec() };
         let path = folder.write(name, &content, 0);
         let source = folder.source(name);
@@ -474,7 +552,11 @@ async fn a_file_that_changes_or_goes_after_planning_is_a_lost_pin() {
         let frame = context.read_table(Arc::clone(&scan.relations["input"])).unwrap();
         let error = stockflow_core::Error::from(frame.collect().await.unwrap_err());
         assert!(error.is_pin_lost(), "{name}: {error:?}");
-        let words = if change { "it was changed after the epoch was planned" } else { "it was deleted after the epoch was planned" };
+        let words = if change {
+            "it was changed after the epoch was planned"
+        } else {
+            "it was deleted after the epoch was planned"
+        };
         assert!(error.to_string().contains(words), "{error}");
     }
 }

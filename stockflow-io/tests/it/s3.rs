@@ -16,11 +16,16 @@ mod server {
 
     /// A prefix of its own in the bucket; `None` without a server.
     fn prefix(test: &str) -> Option<String> {
-        let (Ok(endpoint), Ok(bucket)) = (std::env::var("STOCKFLOW_S3_ENDPOINT"), std::env::var("STOCKFLOW_S3_BUCKET")) else {
+        let (Ok(endpoint), Ok(bucket)) = (std::env::var("STOCKFLOW_S3_ENDPOINT"), std::env::var("STOCKFLOW_S3_BUCKET"))
+        else {
             left_out(&format!("{test}: STOCKFLOW_S3_ENDPOINT and STOCKFLOW_S3_BUCKET are not set"));
             return None;
         };
-        assert_eq!(std::env::var("AWS_ENDPOINT_URL").as_deref(), Ok(endpoint.as_str()), "set AWS_ENDPOINT_URL, too: connectors read it");
+        assert_eq!(
+            std::env::var("AWS_ENDPOINT_URL").as_deref(),
+            Ok(endpoint.as_str()),
+            "set AWS_ENDPOINT_URL, too: connectors read it"
+        );
         Some(format!("s3://{bucket}/{test}-{}", uuid::Uuid::new_v4().simple()))
     }
 
@@ -36,7 +41,10 @@ mod server {
         let create = || PutOptions { mode: PutMode::Create, ..PutOptions::default() };
         place.store().put_opts(place.path(), "1".into(), create()).await.unwrap();
         let second = place.store().put_opts(place.path(), "2".into(), create()).await.unwrap_err();
-        assert!(matches!(second, object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }), "{second:?}");
+        assert!(
+            matches!(second, object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }),
+            "{second:?}"
+        );
         assert_eq!(place.store().get(place.path()).await.unwrap().bytes().await.unwrap(), "1");
     }
 
@@ -67,7 +75,8 @@ mod server {
         let Some(prefix) = prefix("missing") else { return };
         put(&format!("{prefix}/bars/a.csv"), "x\n1\n").await;
         let limit = EpochLimit::default();
-        let error = FileSource::new(format!("{prefix}/bar")).unwrap().plan(&Checkpoint::new(), &limit).await.unwrap_err();
+        let error =
+            FileSource::new(format!("{prefix}/bar")).unwrap().plan(&Checkpoint::new(), &limit).await.unwrap_err();
         assert_eq!(error.class(), ErrorClass::Config);
         assert!(error.to_string().contains("did you mean `bars`?"), "{error}");
 
@@ -75,7 +84,8 @@ mod server {
         let plan = source.plan(&Checkpoint::new(), &limit).await.unwrap().unwrap();
         put(&format!("{prefix}/bars/a.csv"), "x\n2\n").await;
         let scan = source.scan(&plan).await.unwrap();
-        let frame = datafusion::prelude::SessionContext::new().read_table(Arc::clone(&scan.relations["input"])).unwrap();
+        let frame =
+            datafusion::prelude::SessionContext::new().read_table(Arc::clone(&scan.relations["input"])).unwrap();
         let error = Error::from(frame.collect().await.unwrap_err());
         assert!(error.is_pin_lost(), "{error:?}");
     }

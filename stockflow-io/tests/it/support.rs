@@ -54,7 +54,11 @@ pub(crate) struct Read {
 
 impl Read {
     pub(crate) fn reasons(&self) -> Vec<String> {
-        self.outcome.rejects.iter().map(|letter| format!("{}@{} {}", letter.partition, letter.position, letter.reason)).collect()
+        self.outcome
+            .rejects
+            .iter()
+            .map(|letter| format!("{}@{} {}", letter.partition, letter.position, letter.reason))
+            .collect()
     }
 
     pub(crate) fn left_out(&self) -> Vec<String> {
@@ -91,7 +95,10 @@ pub(crate) async fn read(source: &dyn Source, sql: &str) -> Read {
 #[track_caller]
 pub(crate) fn check_table(table: &str, expected: &[&str]) {
     let lines: Vec<&str> = table.lines().filter(|line| !line.starts_with('+')).collect();
-    let rows: Vec<String> = lines.iter().map(|line| line.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>().join("|")).collect();
+    let rows: Vec<String> = lines
+        .iter()
+        .map(|line| line.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>().join("|"))
+        .collect();
     assert_eq!(rows, expected, "\n{table}");
 }
 
@@ -139,7 +146,10 @@ pub(crate) fn zstd(text: &[u8]) -> Vec<u8> {
     compress(|reader| Box::new(async_compression::tokio::bufread::ZstdEncoder::new(reader)), text)
 }
 
-fn compress<'a>(encoder: impl FnOnce(&'a [u8]) -> Box<dyn tokio::io::AsyncRead + Unpin + 'a>, text: &'a [u8]) -> Vec<u8> {
+fn compress<'a>(
+    encoder: impl FnOnce(&'a [u8]) -> Box<dyn tokio::io::AsyncRead + Unpin + 'a>,
+    text: &'a [u8],
+) -> Vec<u8> {
     let mut encoder = encoder(text);
     futures::executor::block_on(async {
         let mut out = Vec::new();

@@ -53,7 +53,9 @@ impl PartitionEvaluator for BatchEvaluator {
         let expected = definition.inputs.len() + self.stamp.n_hidden();
         let fits = |it: &ArrayRef| it.len() == num_rows;
         let is_float = |it: &ArrayRef| it.as_primitive_opt::<Float64Type>().is_some();
-        if values.len() != expected || !values.iter().all(fits) || !values[..definition.inputs.len()].iter().all(is_float)
+        if values.len() != expected
+            || !values.iter().all(fits)
+            || !values[..definition.inputs.len()].iter().all(is_float)
         {
             return Err(exec_datafusion_err!("{} was given other arguments than it was planned for", definition.name));
         }

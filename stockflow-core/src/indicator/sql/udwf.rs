@@ -204,9 +204,11 @@ fn is_number(given: &DataType) -> bool {
 }
 
 pub(super) fn not_literal(function: &str, parameter: &Parameter, given: &str) -> IndicatorError {
-    IndicatorError::parameter(function, &parameter.name, format!("`{given}` is no literal, write a number such as {}", {
-        parameter.show(parameter.default_value())
-    }))
+    IndicatorError::parameter(
+        function,
+        &parameter.name,
+        format!("`{given}` is no literal, write a number such as {}", { parameter.show(parameter.default_value()) }),
+    )
 }
 
 /// The value of a parameter from a literal of any numeric type, or a choice's name.
@@ -224,12 +226,11 @@ pub(super) fn literal_value(
             _ => Err(IndicatorError::parameter(function, &parameter.name, format!("'{text}' is not a number"))),
         };
     }
-    let number = Some(literal).filter(|it| it.data_type().is_numeric()).and_then(|it| {
-        match it.cast_to(&DataType::Float64) {
+    let number =
+        Some(literal).filter(|it| it.data_type().is_numeric()).and_then(|it| match it.cast_to(&DataType::Float64) {
             Ok(ScalarValue::Float64(number)) => number,
             _ => None,
-        }
-    });
+        });
     match number {
         Some(number) => parameter.parse_number(function, number),
         None => Err(IndicatorError::parameter(function, &parameter.name, format!("{literal} is not a number"))),

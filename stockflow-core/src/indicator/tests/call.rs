@@ -26,7 +26,11 @@ fn entries_of_a_list() {
     check("macd(12, 26, 9)", "macd", &["macd", "macd_signal", "macd_hist"]);
     check("macd(5,35)", "macd(5, 35)", &["macd_5_35", "macd_5_35_signal", "macd_5_35_hist"]);
     check("bbands(20, 2.0)", "bbands", &["bbands_upper", "bbands_middle", "bbands_lower"]);
-    check("bbands(nbdevup = 2.5)", "bbands(20, 2.5)", &["bbands_20_2p5_upper", "bbands_20_2p5_middle", "bbands_20_2p5_lower"]);
+    check(
+        "bbands(nbdevup = 2.5)",
+        "bbands(20, 2.5)",
+        &["bbands_20_2p5_upper", "bbands_20_2p5_middle", "bbands_20_2p5_lower"],
+    );
     check("atr", "atr(14)", &["atr_14"]);
     check("obv", "obv", &["obv"]);
     check("ta_obv", "obv", &["obv"]);
@@ -36,7 +40,11 @@ fn entries_of_a_list() {
     check("apo(10, 20)", "apo(10, 20)", &["apo_10_20"]);
     check("ema(12, input = high)", "ema(12, input = high)", &["ema_12_high"]);
     check("ema(12, input = close)", "ema(12)", &["ema_12"]);
-    check("correl(10, real0 = close, real1 = volume)", "correl(10, input = close, real1 = volume)", &["correl_10_close_volume"]);
+    check(
+        "correl(10, real0 = close, real1 = volume)",
+        "correl(10, input = close, real1 = volume)",
+        &["correl_10_close_volume"],
+    );
     check("mavp(periods = p)", "mavp(periods = p)", &["mavp_p"]);
     check("sma(200) as slow", "sma(200) as slow", &["slow"]);
     check("macd as m", "macd as m", &["m", "m_signal", "m_hist"]);
@@ -71,8 +79,14 @@ fn errors_say_what_and_what_is_allowed() {
     check_error("sma(20, 3)", "invalid call of sma: it has 1 parameters (timeperiod), 2 given");
     check_error("obv(3)", "invalid call of obv: it has no parameters, 1 given");
     check_error("sma(timeperod = 3)", "invalid timeperod for sma: it has no such argument, did you mean `timeperiod`?");
-    check_error("macd(12, fastperiod = 3)", "invalid indicator `macd(12, fastperiod = 3)`: `fastperiod` is given twice");
-    check_error("macd(slowperiod = 3, 4)", "invalid indicator `macd(slowperiod = 3, 4)`: `4` stands after a named argument");
+    check_error(
+        "macd(12, fastperiod = 3)",
+        "invalid indicator `macd(12, fastperiod = 3)`: `fastperiod` is given twice",
+    );
+    check_error(
+        "macd(slowperiod = 3, 4)",
+        "invalid indicator `macd(slowperiod = 3, 4)`: `4` stands after a named argument",
+    );
     check_error("mavp", "invalid call of mavp: say which column holds its periods: `periods = COLUMN`");
     check_error("sma(,)", "invalid timeperiod for sma: `` is not a number");
     check_error("sma as a-b", "invalid indicator `sma as a-b`: `a-b` is no column name");

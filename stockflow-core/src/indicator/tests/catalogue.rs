@@ -16,7 +16,8 @@ fn registered_and_excluded_are_all_of_the_registry() {
     assert_eq!(catalogue().len() + EXCLUDED.len(), FUNCS.len());
     assert_eq!(udwfs().count(), catalogue().len());
     for function in FUNCS {
-        let is_excluded = EXCLUDED.iter().any(|(name, reason)| name.eq_ignore_ascii_case(function.name) && !reason.is_empty());
+        let is_excluded =
+            EXCLUDED.iter().any(|(name, reason)| name.eq_ignore_ascii_case(function.name) && !reason.is_empty());
         assert_ne!(catalogue().get(function.name).is_ok(), is_excluded, "{}", function.name);
     }
 }
@@ -37,8 +38,12 @@ fn every_function_answers_to_its_prefixed_name_and_no_name_means_two() {
 fn a_plain_name_is_never_one_of_sql() {
     let session = SessionContext::new();
     let state = session.state();
-    let sql: HashSet<&String> =
-        state.scalar_functions().keys().chain(state.aggregate_functions().keys()).chain(state.window_functions().keys()).collect();
+    let sql: HashSet<&String> = state
+        .scalar_functions()
+        .keys()
+        .chain(state.aggregate_functions().keys())
+        .chain(state.window_functions().keys())
+        .collect();
     for definition in catalogue() {
         for name in definition.aliases.iter().chain([&definition.sql_name]) {
             assert!(!sql.contains(name), "`{name}` is SQL's own");
@@ -80,9 +85,17 @@ fn bounds_and_defaults_agree() {
 
 #[test]
 fn lookbacks_are_those_of_the_reference() {
-    for (name, lookback) in
-        [("sma", 29), ("rsi", 14), ("macd", 33), ("dema", 58), ("tema", 87), ("trix", 88), ("adx", 27), ("obv", 0), ("ht_sine", 63)]
-    {
+    for (name, lookback) in [
+        ("sma", 29),
+        ("rsi", 14),
+        ("macd", 33),
+        ("dema", 58),
+        ("tema", 87),
+        ("trix", 88),
+        ("adx", 27),
+        ("obv", 0),
+        ("ht_sine", 63),
+    ] {
         assert_eq!(catalogue().get(name).unwrap().default_lookback(), lookback, "{name}");
     }
 }

@@ -24,7 +24,10 @@ async fn check_physical(sql: &str) {
     let plan = session.sql(sql).await.unwrap().create_physical_plan().await.unwrap();
     let bytes = physical_plan_to_bytes(std::sync::Arc::clone(&plan)).unwrap();
     let back = physical_plan_from_bytes(&bytes, &session.task_ctx()).unwrap();
-    assert_eq!(displayable(plan.as_ref()).indent(true).to_string(), displayable(back.as_ref()).indent(true).to_string());
+    assert_eq!(
+        displayable(plan.as_ref()).indent(true).to_string(),
+        displayable(back.as_ref()).indent(true).to_string()
+    );
 
     let before = datafusion::physical_plan::collect(plan, session.task_ctx()).await.unwrap();
     let after = datafusion::physical_plan::collect(back, session.task_ctx()).await.unwrap();

@@ -135,8 +135,10 @@ fn with_inputs(table: RecordBatch, goldens: &[Golden]) -> RecordBatch {
         })
         .collect();
     let mut columns = table.columns().to_vec();
-    columns[table.schema().index_of("scaled").unwrap()] = Arc::new(rows.iter().map(|it| it.0).collect::<Float64Array>());
-    columns[table.schema().index_of("periods").unwrap()] = Arc::new(rows.iter().map(|it| it.1).collect::<Float64Array>());
+    columns[table.schema().index_of("scaled").unwrap()] =
+        Arc::new(rows.iter().map(|it| it.0).collect::<Float64Array>());
+    columns[table.schema().index_of("periods").unwrap()] =
+        Arc::new(rows.iter().map(|it| it.1).collect::<Float64Array>());
     RecordBatch::try_new(table.schema(), columns).unwrap()
 }
 
@@ -180,10 +182,15 @@ fn check_manifest(path: &Path) {
     for call in calls {
         let definition = catalogue().get(call["key"].as_str().unwrap()).unwrap();
         let name = &definition.name;
-        let texts = |key: &str| -> Vec<&str> { call[key].as_array().unwrap().iter().map(|it| it.as_str().unwrap()).collect() };
+        let texts =
+            |key: &str| -> Vec<&str> { call[key].as_array().unwrap().iter().map(|it| it.as_str().unwrap()).collect() };
         let inputs: Vec<_> = definition.inputs.iter().map(|it| it.usual_column()).collect();
         assert_eq!(inputs, texts("inputs"), "{name}");
-        assert_eq!(definition.outputs.iter().map(|it| it.native.as_str()).collect::<Vec<_>>(), texts("outputs"), "{name}");
+        assert_eq!(
+            definition.outputs.iter().map(|it| it.native.as_str()).collect::<Vec<_>>(),
+            texts("outputs"),
+            "{name}"
+        );
         assert_eq!(definition.group, call["group"], "{name}");
         let parameters = call["parameters"].as_object().unwrap();
         assert_eq!(parameters.len(), definition.parameters.len(), "{name}");

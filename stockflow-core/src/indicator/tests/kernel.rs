@@ -86,7 +86,10 @@ fn every_function_is_causal() {
 #[test]
 fn undefined_answers_are_null() {
     let call = IndicatorCall::named("ln", &[]).unwrap();
-    assert_eq!(run(&call, &[vec![Some(1.0), Some(0.0), Some(-1.0), Some(f64::INFINITY)]]), [[Some(0.0), None, None, None]]);
+    assert_eq!(
+        run(&call, &[vec![Some(1.0), Some(0.0), Some(-1.0), Some(f64::INFINITY)]]),
+        [[Some(0.0), None, None, None]]
+    );
     let call = IndicatorCall::named("div", &[]).unwrap();
     assert_eq!(run(&call, &[vec![Some(1.0), Some(0.0)], vec![Some(0.0), Some(0.0)]]), [[None, None]]);
 }
@@ -165,7 +168,10 @@ fn check_holes(call: &IndicatorCall, columns: &[Vec<f64>], holes: &[Option<Hole>
     for (output, expected) in run(call, &with_holes(columns, holes)).iter().zip(&expected) {
         let kept: Vec<_> = output.iter().zip(holes).filter(|(_, hole)| hole.is_none()).map(|(it, _)| *it).collect();
         assert_eq!(&kept, expected, "{call}");
-        assert!(output.iter().zip(holes).all(|(it, hole)| hole.is_none() || it.is_none()), "{call}: NULL where a hole is");
+        assert!(
+            output.iter().zip(holes).all(|(it, hole)| hole.is_none() || it.is_none()),
+            "{call}: NULL where a hole is"
+        );
     }
 }
 

@@ -13,7 +13,9 @@ fn value(parameter: &Parameter, factor: f64, choice: usize) -> Value {
             let shifted = (f64::from(*default) * factor).round() as i32 + i32::from(factor > 1.0);
             Value::Integer(shifted.clamp(*min, *max))
         }
-        Domain::Real { min, max, default } => Value::Real((default * factor + if *default == 0.0 { 0.1 } else { 0.0 }).clamp(*min, *max)),
+        Domain::Real { min, max, default } => {
+            Value::Real((default * factor + if *default == 0.0 { 0.1 } else { 0.0 }).clamp(*min, *max))
+        }
         Domain::Choice { choices, default } => {
             let others: Vec<_> = choices.iter().map(|it| it.0).filter(|it| it != default && *it < 7).collect();
             Value::Integer(others[choice % others.len()])
@@ -86,7 +88,8 @@ fn direct(info: &FuncInfo, values: &[Value], series: &Series) -> Vec<Vec<Option<
         OutputType::Integer => f64::from(integers[index][i]),
     };
     let aligned = |index| {
-        let value = |row: usize| row.checked_sub(range.beg_idx).filter(|it| *it < range.count).map(|it| packed(index, it));
+        let value =
+            |row: usize| row.checked_sub(range.beg_idx).filter(|it| *it < range.count).map(|it| packed(index, it));
         (0..rows).map(value).collect()
     };
     (0..info.outputs.len()).map(aligned).collect()
@@ -107,7 +110,8 @@ async fn compare(calls: &[(&'static Definition, Vec<Value>)]) {
     ];
     let symbols: Vec<_> = named.iter().map(|(name, series)| (*name, series)).collect();
     let session = session(table(&symbols));
-    let sql: Vec<_> = calls.iter().enumerate().map(|(i, (it, values))| format!("{} OVER w AS c{i}", sql_call(it, values))).collect();
+    let sql: Vec<_> =
+        calls.iter().enumerate().map(|(i, (it, values))| format!("{} OVER w AS c{i}", sql_call(it, values))).collect();
     let window = "WINDOW w AS (PARTITION BY symbol ORDER BY ts)";
     let result = query(&session, &format!("SELECT {} FROM bars {window} ORDER BY symbol, ts", sql.join(", "))).await;
 
@@ -150,7 +154,8 @@ async fn all_defaults_equal_direct_calls() {
 async fn two_other_sets_of_parameters_equal_direct_calls() {
     let with_parameters: Vec<_> = catalogue().iter().filter(|it| !it.parameters.is_empty()).collect();
     for definition in &with_parameters {
-        let (small, large, default) = (small_parameters(definition), large_parameters(definition), definition.defaults());
+        let (small, large, default) =
+            (small_parameters(definition), large_parameters(definition), definition.defaults());
         assert!(small != large && small != default && large != default, "{}: {small:?} {large:?}", definition.name);
         IndicatorCall::new(definition, &small).unwrap();
         IndicatorCall::new(definition, &large).unwrap();

@@ -48,7 +48,8 @@ async fn names_in_any_case_and_with_the_prefix() {
     check_same(&format!("RSI(close) {OVER}"), &format!("ta_rsi(close) {OVER}")).await;
     check_same(&format!("ta_sum(close, 2) {OVER}"), &format!("close + lag(close) {OVER}")).await;
     let session = session(bars());
-    let sql = format!("SELECT cdl_doji(open, high, low, close) {OVER}, cdldoji(open, high, low, close) {OVER} FROM bars");
+    let sql =
+        format!("SELECT cdl_doji(open, high, low, close) {OVER}, cdldoji(open, high, low, close) {OVER} FROM bars");
     let result = query(&session, &sql).await;
     assert_eq!(result.column(0), result.column(1));
 }
@@ -56,7 +57,9 @@ async fn names_in_any_case_and_with_the_prefix() {
 #[tokio::test]
 async fn sql_keeps_its_own_names() {
     let session = session(bars());
-    let sql = format!("SELECT sum(close) {OVER} AS s, stddev(close) {OVER} AS d, max(close) {OVER} AS m, ln(close) AS l, close FROM bars WHERE symbol = 'A' ORDER BY ts");
+    let sql = format!(
+        "SELECT sum(close) {OVER} AS s, stddev(close) {OVER} AS d, max(close) {OVER} AS m, ln(close) AS l, close FROM bars WHERE symbol = 'A' ORDER BY ts"
+    );
     let result = query(&session, &sql).await;
     let close = numbers(result.column(4));
     assert_eq!(numbers(result.column(0))[0], close[0], "sum over one row is that row, not NULL");
@@ -69,7 +72,9 @@ async fn sql_keeps_its_own_names() {
 #[tokio::test]
 async fn every_numeric_type_is_coerced() {
     for sql_type in ["REAL", "INT", "BIGINT UNSIGNED", "DECIMAL(18, 2)", "SMALLINT"] {
-        let cast = format!("(SELECT symbol, ts, CAST(close AS {sql_type}) AS x, CAST(CAST(close AS {sql_type}) AS DOUBLE) AS y FROM bars)");
+        let cast = format!(
+            "(SELECT symbol, ts, CAST(close AS {sql_type}) AS x, CAST(CAST(close AS {sql_type}) AS DOUBLE) AS y FROM bars)"
+        );
         let sql = format!("SELECT sma(x, 3) {OVER}, sma(y, 3) {OVER} FROM {cast} ORDER BY symbol, ts");
         let result = query(&session(bars()), &sql).await;
         assert_close(sql_type, &numbers(result.column(0)), &numbers(result.column(1)));
@@ -82,8 +87,11 @@ async fn every_numeric_type_is_coerced() {
 
 #[tokio::test]
 async fn several_outputs_are_one_struct_that_is_computed_once() {
-    check_same(&format!("(macd(close) {OVER})['macd'] - (macd(close) {OVER})['signal']"), &format!("(macd(close) {OVER})['hist']"))
-        .await;
+    check_same(
+        &format!("(macd(close) {OVER})['macd'] - (macd(close) {OVER})['signal']"),
+        &format!("(macd(close) {OVER})['hist']"),
+    )
+    .await;
     check_same(&format!("macd(close, 5, 9) {OVER} ['signal']"), &format!("(macd(close, 5, 9) {OVER})['signal']")).await;
     let session = session(bars());
     let sql = format!("SELECT (macd(close) {OVER})['macd'], (macd(close) {OVER})['hist'] FROM bars");
@@ -95,7 +103,9 @@ async fn several_outputs_are_one_struct_that_is_computed_once() {
 #[tokio::test]
 async fn the_whole_struct_is_null_where_nothing_was_computed() {
     let session = session(bars());
-    let sql = format!("SELECT m IS NULL AS n FROM (SELECT symbol, ts, macd(close) {OVER} AS m FROM bars) WHERE symbol = 'A' ORDER BY ts");
+    let sql = format!(
+        "SELECT m IS NULL AS n FROM (SELECT symbol, ts, macd(close) {OVER} AS m FROM bars) WHERE symbol = 'A' ORDER BY ts"
+    );
     let result = query(&session, &sql).await;
     let n_null = result.column(0).as_boolean().true_count();
     assert_eq!(n_null, 33);
@@ -124,8 +134,15 @@ async fn subqueries_views_qualify_and_other_window_functions() {
     };
     assert_eq!(n("SELECT * FROM v WHERE r IS NOT NULL AND symbol = 'B'".into()).await, 26);
     assert_eq!(n(format!("SELECT symbol, ts FROM bars QUALIFY rsi(close) {OVER} IS NOT NULL")).await, 162);
-    assert_eq!(n(format!("SELECT lag(close) {OVER}, row_number() {OVER}, avg(close) {OVER}, sma(close, 2) {OVER} FROM bars")).await, 191);
-    assert_eq!(n(format!("SELECT sma(x, 2) {OVER} FROM (SELECT symbol, ts, ema(close, 3) {OVER} AS x FROM bars)")).await, 191);
+    assert_eq!(
+        n(format!("SELECT lag(close) {OVER}, row_number() {OVER}, avg(close) {OVER}, sma(close, 2) {OVER} FROM bars"))
+            .await,
+        191
+    );
+    assert_eq!(
+        n(format!("SELECT sma(x, 2) {OVER} FROM (SELECT symbol, ts, ema(close, 3) {OVER} AS x FROM bars)")).await,
+        191
+    );
     assert_eq!(n(format!("SELECT rsi(close) {OVER} AS r FROM bars ORDER BY symbol, ts LIMIT 3")).await, 3);
 }
 
@@ -162,7 +179,8 @@ async fn functions_are_shown() {
 #[tokio::test]
 async fn the_whole_catalogue_in_one_query_however_the_rows_come() {
     let bars = bars();
-    let sql = format!("{} ORDER BY symbol, ts", sample_select(&["symbol", "ts"], "bars", "PARTITION BY symbol ORDER BY ts"));
+    let sql =
+        format!("{} ORDER BY symbol, ts", sample_select(&["symbol", "ts"], "bars", "PARTITION BY symbol ORDER BY ts"));
     let started = Instant::now();
     let whole = query(&session(bars.clone()), &sql).await;
     assert!(started.elapsed() < Duration::from_secs(60), "{:?} for 237 functions", started.elapsed());
@@ -173,11 +191,18 @@ async fn the_whole_catalogue_in_one_query_however_the_rows_come() {
         let order = (0..n).rev().collect::<arrow::array::UInt32Array>();
         arrow::compute::take_record_batch(&bars, &order).unwrap()
     };
-    let pieces: Vec<Vec<RecordBatch>> = (0..4).map(|p| (0..48).step_by(7).filter_map(|i| {
-        let from = p * 48 + i;
-        let n = 7.min(48 - i).min(reversed.num_rows().saturating_sub(from));
-        (n > 0).then(|| reversed.slice(from, n))
-    }).collect()).collect();
+    let pieces: Vec<Vec<RecordBatch>> = (0..4)
+        .map(|p| {
+            (0..48)
+                .step_by(7)
+                .filter_map(|i| {
+                    let from = p * 48 + i;
+                    let n = 7.min(48 - i).min(reversed.num_rows().saturating_sub(from));
+                    (n > 0).then(|| reversed.slice(from, n))
+                })
+                .collect()
+        })
+        .collect();
     for (batch_size, cores) in [(3, 1), (64, 4)] {
         let config = SessionConfig::new().with_batch_size(batch_size).with_target_partitions(cores);
         let other = query(&session_with(config, pieces.clone()), &sql).await;
@@ -193,8 +218,14 @@ async fn the_whole_catalogue_in_one_query_however_the_rows_come() {
 async fn one_symbol_alone_has_the_values_that_it_has_among_others() {
     let sql = |table: &str| format!("{} ORDER BY ts", sample_select(&["ts"], table, "PARTITION BY symbol ORDER BY ts"));
     let among = query(&session(bars()), &sql("bars").replace("SELECT ts", "SELECT symbol, ts")).await;
-    let alone = query(&session(table(&[("B", &wave(40, 2))])), &sql("bars").replace("SELECT ts", "SELECT symbol, ts")).await;
-    let is_b = among.column(0).as_string::<i32>().iter().map(|it| it.map(|it| it == "B")).collect::<arrow::array::BooleanArray>();
+    let alone =
+        query(&session(table(&[("B", &wave(40, 2))])), &sql("bars").replace("SELECT ts", "SELECT symbol, ts")).await;
+    let is_b = among
+        .column(0)
+        .as_string::<i32>()
+        .iter()
+        .map(|it| it.map(|it| it == "B"))
+        .collect::<arrow::array::BooleanArray>();
     let among = arrow::compute::filter_record_batch(&among, &is_b).unwrap();
     for index in 2..among.num_columns() {
         for (ours, theirs) in outputs(among.column(index)).iter().zip(outputs(alone.column(index))) {
@@ -208,14 +239,21 @@ async fn every_example_of_the_catalogue_runs() {
     let session = session(bars());
     for definition in catalogue() {
         let result = query(&session, &definition.sql_example()).await;
-        assert_eq!((result.num_rows(), result.num_columns()), (191, 2 + definition.outputs.len()), "{}", definition.name);
+        assert_eq!(
+            (result.num_rows(), result.num_columns()),
+            (191, 2 + definition.outputs.len()),
+            "{}",
+            definition.name
+        );
     }
 }
 
 #[tokio::test]
 async fn expressions_equal_sql_and_columns_are_named() {
     let session = session(bars());
-    let specs = parse_list(&["sma(20)", "macd", "rsi(14)", "bbands(20, 2.5)", "obv", "ema(12, input = high)", "sum(5)"]).unwrap();
+    let specs =
+        parse_list(&["sma(20)", "macd", "rsi(14)", "bbands(20, 2.5)", "obv", "ema(12, input = high)", "sum(5)"])
+            .unwrap();
     let mut exprs = vec![col("symbol"), col("ts")];
     for spec in &specs {
         exprs.extend(expr_fn::columns(spec).unwrap());
@@ -242,8 +280,16 @@ async fn expressions_equal_sql_and_columns_are_named() {
 async fn flat_samples_are_the_fields_of_the_structs() {
     let session = session(bars());
     let window = "PARTITION BY symbol ORDER BY ts";
-    let flat = query(&session, &format!("{} ORDER BY symbol, ts", sample_select_flat(&["ts"], "bars", window).replace("SELECT ts", "SELECT symbol, ts"))).await;
-    let whole = query(&session, &format!("{} ORDER BY symbol, ts", sample_select(&["symbol", "ts"], "bars", window))).await;
+    let flat = query(
+        &session,
+        &format!(
+            "{} ORDER BY symbol, ts",
+            sample_select_flat(&["ts"], "bars", window).replace("SELECT ts", "SELECT symbol, ts")
+        ),
+    )
+    .await;
+    let whole =
+        query(&session, &format!("{} ORDER BY symbol, ts", sample_select(&["symbol", "ts"], "bars", window))).await;
     let fields: Vec<_> = whole.columns()[2..].iter().flat_map(outputs).collect();
     assert_eq!(fields.len(), flat.num_columns() - 2);
     for (flat, field) in flat.columns()[2..].iter().zip(&fields) {
@@ -275,9 +321,14 @@ async fn keys(sql: &str) -> Vec<String> {
 async fn keys_are_stable_and_tell_calls_apart() {
     let one = keys(&format!("SELECT rsi(close) {OVER} AS a FROM bars")).await;
     assert_eq!(one.len(), 1);
-    let same = format!("SELECT s, a + 1 FROM (SELECT symbol AS s, rsi(close) {OVER} AS a, open FROM bars) WHERE s > 'A' ORDER BY a");
+    let same = format!(
+        "SELECT s, a + 1 FROM (SELECT symbol AS s, rsi(close) {OVER} AS a, open FROM bars) WHERE s > 'A' ORDER BY a"
+    );
     assert_eq!(keys(&same).await, one);
-    let other = keys(&format!("SELECT rsi(close, 9) {OVER}, rsi(open) {OVER}, rsi(close) OVER (ORDER BY symbol, ts) AS x FROM bars")).await;
+    let other = keys(&format!(
+        "SELECT rsi(close, 9) {OVER}, rsi(open) {OVER}, rsi(close) OVER (ORDER BY symbol, ts) AS x FROM bars"
+    ))
+    .await;
     assert_eq!(other.len(), 3);
     assert_eq!(other.iter().chain(&one).collect::<std::collections::HashSet<_>>().len(), 4);
 }
@@ -298,7 +349,8 @@ async fn null_and_nan_rows_are_skipped_in_sql_too() {
     let session = session(bars());
     let holed = "(SELECT symbol, ts, CASE WHEN CAST(volume AS BIGINT) % 5 = 0 THEN NULL WHEN CAST(volume AS BIGINT) % 5 = 1 THEN CAST('NaN' AS DOUBLE) ELSE close END AS x FROM bars)";
     let with_holes = format!("SELECT symbol, ts, x, rsi(x, 3) {OVER} AS r FROM {holed} ORDER BY symbol, ts");
-    let without = format!("SELECT rsi(x, 3) {OVER} AS r FROM {holed} WHERE x IS NOT NULL AND NOT isnan(x) ORDER BY symbol, ts");
+    let without =
+        format!("SELECT rsi(x, 3) {OVER} AS r FROM {holed} WHERE x IS NOT NULL AND NOT isnan(x) ORDER BY symbol, ts");
     let (with_holes, without) = (query(&session, &with_holes).await, query(&session, &without).await);
     let x = cast(with_holes.column(2), &DataType::Float64).unwrap();
     let kept = numbers(&x).into_iter().zip(numbers(with_holes.column(3)));

@@ -78,7 +78,10 @@ async fn parameters_are_literals_in_range() {
         ("sma(close, NULL)", "invalid timeperiod for sma: NULL is no value, leave it out instead"),
         ("sma(close, 'x')", "invalid timeperiod for sma: 'x' is not a number"),
         ("sma(close, volume)", "invalid timeperiod for sma: `bars.volume` is no literal, write a number such as 30"),
-        ("sma(close, 5, 6)", "invalid call of sma: 3 arguments are too many, written as sma(close [, timeperiod = 30])"),
+        (
+            "sma(close, 5, 6)",
+            "invalid call of sma: 3 arguments are too many, written as sma(close [, timeperiod = 30])",
+        ),
         ("ma(close, 5, 'zzz')", "rma, vidya, alma"),
         ("t3(close, 5, 1.5)", "invalid vfactor for t3: 1.5 is not in 0..=1"),
         ("ta_stddev(close, 1)", "invalid timeperiod for stddev: 1 is not in 2..=100000"),
@@ -92,7 +95,10 @@ async fn inputs_are_numbers_and_as_many_as_are_read() {
     let over = "OVER (PARTITION BY symbol ORDER BY ts)";
     let session = bars();
     let error = query_error(&session, &format!("SELECT atr(high, low) {over} FROM bars")).await;
-    assert!(error.contains("invalid call of atr: 2 arguments, written as atr(high, low, close [, timeperiod = 14])"), "{error}");
+    assert!(
+        error.contains("invalid call of atr: 2 arguments, written as atr(high, low, close [, timeperiod = 14])"),
+        "{error}"
+    );
     let error = query_error(&session, &format!("SELECT rsi(symbol) {over} FROM bars")).await;
     assert!(error.contains("invalid call of rsi: `real` must be a number, it is Utf8"), "{error}");
 }
@@ -116,7 +122,9 @@ async fn ties_in_the_order_key_are_errors() {
     let session = rows(vec![Some(1), Some(3), Some(3)], vec!["1d"; 3]);
     let error = query_error(&session, SMA).await;
     assert!(
-        error.ends_with("sma: two rows of one partition have the same order key 3: make (PARTITION BY, ORDER BY) unique"),
+        error.ends_with(
+            "sma: two rows of one partition have the same order key 3: make (PARTITION BY, ORDER BY) unique"
+        ),
         "{error}"
     );
     let fine = "SELECT sma(close, 2) OVER (PARTITION BY symbol ORDER BY ts, close) AS s FROM bars";
@@ -148,8 +156,14 @@ async fn mixed_intervals_in_one_partition_are_errors() {
 
 #[tokio::test]
 async fn intervals_are_seen_in_every_text_type() {
-    for sql_type in ["arrow_cast(bars.interval, 'Utf8View')", "arrow_cast(bars.interval, 'LargeUtf8')", "arrow_cast(bars.interval, 'Dictionary(Int32, Utf8)')"] {
-        for (intervals, is_error) in [(vec!["1d", "1d", "1d"], false), (vec!["1d", "1d", "5m"], true), (vec!["1d", "1d", "15m"], true)] {
+    for sql_type in [
+        "arrow_cast(bars.interval, 'Utf8View')",
+        "arrow_cast(bars.interval, 'LargeUtf8')",
+        "arrow_cast(bars.interval, 'Dictionary(Int32, Utf8)')",
+    ] {
+        for (intervals, is_error) in
+            [(vec!["1d", "1d", "1d"], false), (vec!["1d", "1d", "5m"], true), (vec!["1d", "1d", "15m"], true)]
+        {
             let session = rows(vec![Some(1), Some(2), Some(3)], intervals);
             let sql = format!(
                 "SELECT sma(close, 2) OVER (PARTITION BY symbol ORDER BY ts) AS s \
@@ -176,7 +190,8 @@ async fn a_session_without_the_check_refuses() {
     drop(session);
     let plain = SessionContext::new();
     plain.register_batch("bars", bars).unwrap();
-    plain.register_udwf(crate::indicator::sql::udwf(crate::indicator::catalogue().get("rsi").unwrap()).as_ref().clone());
+    plain
+        .register_udwf(crate::indicator::sql::udwf(crate::indicator::catalogue().get("rsi").unwrap()).as_ref().clone());
     let error = query_error(&plain, "SELECT rsi(close) OVER (PARTITION BY symbol ORDER BY ts) FROM bars").await;
     assert!(error.contains("its window was never checked: register it with"), "{error}");
 }

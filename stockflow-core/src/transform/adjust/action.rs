@@ -27,17 +27,26 @@ const BAR: i32 = 1;
 ///
 /// Bars and actions of a symbol are laid out as one series by date. Running products from the end give each bar the
 /// actions after it.
-pub(super) async fn factors(bars: DataFrame, actions: Relation, target: Basis, epoch: &EpochContext) -> Result<DataFrame> {
+pub(super) async fn factors(
+    bars: DataFrame,
+    actions: Relation,
+    target: Basis,
+    epoch: &EpochContext,
+) -> Result<DataFrame> {
     require(STEP, &actions, &["symbol", "date", "kind", "value", "numerator", "denominator"])?;
     let names: Vec<String> = bars.schema().fields().iter().map(|it| it.name().clone()).collect();
-    let series = bars.clone().aggregate(columns(SERIES), vec![])?.select(vec![column("symbol").alias("__symbol"), column("interval")])?;
+    let series = bars
+        .clone()
+        .aggregate(columns(SERIES), vec![])?
+        .select(vec![column("symbol").alias("__symbol"), column("interval")])?;
     let events = by_date(actions)?.join(series, JoinType::Inner, &["symbol"], &["__symbol"], None)?;
     let laid_out = as_bars(&bars, events)?.union(with_events(&bars)?)?;
     let _ = epoch;
     let split_after = running(product(column("__split")), &SERIES, backwards())?;
     let rows = with(laid_out, "__shares_after", split_after)?;
     // Closes as traded: a split-adjusted one is multiplied back.
-    let traded = when(column("basis").eq(lit(Basis::Split.as_str())), column("close") * column("__shares_after")).otherwise(column("close"))?;
+    let traded = when(column("basis").eq(lit(Basis::Split.as_str())), column("close") * column("__shares_after"))
+        .otherwise(column("close"))?;
     let rows = with(rows, "__traded", traded)?;
     let before = last_seen(column("__traded")).null_treatment(NullTreatment::IgnoreNulls).build()?;
     let rows = with(rows, "__before", running(before, &SERIES, forwards())?)?;
@@ -63,16 +72,27 @@ fn by_date(actions: Relation) -> Result<DataFrame> {
     // Of an action that was corrected the newest version counts.
     let known = if actions.has(AS_OF) { column(AS_OF) } else { lit(0_i64) };
     let rows = actions.frame.select(vec![
-        text("symbol").alias("symbol"), cast(column("date"), DataType::Date32).alias("date"), text("kind").alias("kind"),
-        number("value").alias("value"), number("numerator").alias("numerator"), number("denominator").alias("denominator"), known.alias("known"),
+        text("symbol").alias("symbol"),
+        cast(column("date"), DataType::Date32).alias("date"),
+        text("kind").alias("kind"),
+        number("value").alias("value"),
+        number("numerator").alias("numerator"),
+        number("denominator").alias("denominator"),
+        known.alias("known"),
     ])?;
     let newest = |name: &str| last_value(column(name), vec![column("known").sort(true, true)]).alias(name);
-    let rows = rows.aggregate(columns(["symbol", "date", "kind"]), vec![newest("value"), newest("numerator"), newest("denominator")])?;
+    let rows = rows.aggregate(
+        columns(["symbol", "date", "kind"]),
+        vec![newest("value"), newest("numerator"), newest("denominator")],
+    )?;
     let is = |kind: &str| column("kind").eq(lit(kind.to_string()));
     let ratio = when(is("split"), column("numerator") / column("denominator")).end()?;
     let paid = when(is("dividend").or(is("capital_gain")), column("value")).end()?;
     let rows = rows.select(vec![column("symbol"), column("date"), ratio.alias("ratio"), paid.alias("paid")])?;
-    Ok(rows.aggregate(columns(["symbol", "date"]), vec![product(column("ratio")).alias("__split"), sum(column("paid")).alias("__paid")])?)
+    Ok(rows.aggregate(
+        columns(["symbol", "date"]),
+        vec![product(column("ratio")).alias("__split"), sum(column("paid")).alias("__paid")],
+    )?)
 }
 
 /// The events in the columns of the bars.

@@ -104,9 +104,11 @@ impl Adjust {
 
     fn check(&self) -> Result<()> {
         match (&self.by, self.target) {
-            (AdjustBy::Ratio, Basis::Split) => {
-                Err(Error::parameter(STEP, "basis", "`split` cannot be read from the ratio `adj_close / close`, which holds dividends too; choose `total`, or name a relation of actions"))
-            }
+            (AdjustBy::Ratio, Basis::Split) => Err(Error::parameter(
+                STEP,
+                "basis",
+                "`split` cannot be read from the ratio `adj_close / close`, which holds dividends too; choose `total`, or name a relation of actions",
+            )),
             _ => Ok(()),
         }
     }
@@ -204,7 +206,11 @@ impl Adjust {
     fn wrong_basis(&self, rows: DataFrame) -> Result<DataFrame> {
         let found = rows.aggregate(vec![column("symbol"), column("basis")], vec![count(lit(1_i64)).alias("n")])?;
         let by = if self.by == AdjustBy::Ratio { "the ratio" } else { "actions" };
-        let text = concat(vec![lit("bars on basis `"), column("basis"), lit(format!("` cannot be taken to `{}` by {by}", self.target))]);
+        let text = concat(vec![
+            lit("bars on basis `"),
+            column("basis"),
+            lit(format!("` cannot be taken to `{}` by {by}", self.target)),
+        ]);
         note_frame(found, lit("adjust.basis"), column("symbol"), column("n"), lit("fail"), text)
     }
 }

@@ -9,7 +9,9 @@ use datafusion::common::cast::as_float64_array;
 use super::*;
 use crate::transform::Normalize;
 use crate::transform::expr::ascending;
-use crate::transform::testing::{EXAMPLES, apply, bars, csv, epoch, example, notes, normalized, refused, relation, table};
+use crate::transform::testing::{
+    EXAMPLES, apply, bars, csv, epoch, example, normalized, notes, refused, relation, table,
+};
 
 const HEADER: &str = "Ticker,Date,Open,High,Low,Close,Volume,Adj Close";
 
@@ -22,7 +24,10 @@ async fn the_ratio_takes_all_prices_to_total_return() {
     let epoch = epoch();
     let input = bars(&epoch, &format!("{HEADER}\nA,2024-01-02,8,12,4,10,100,5\n")).await;
     let outputs = apply(&Adjust::by_ratio(), &epoch, input).await;
-    assert_eq!(out(&outputs, &["open", "high", "low", "close", "volume", "adj_close", "basis"]).await, ["4.0 6.0 2.0 5.0 100.0 5.0 total"]);
+    assert_eq!(
+        out(&outputs, &["open", "high", "low", "close", "volume", "adj_close", "basis"]).await,
+        ["4.0 6.0 2.0 5.0 100.0 5.0 total"]
+    );
     assert!(notes(&outputs).await.is_empty());
     assert_eq!(outputs.output.unwrap().version.as_deref(), Some("as_of"));
 }
@@ -32,7 +37,10 @@ async fn without_a_factor_prices_are_null_and_a_note_warns() {
     let epoch = epoch();
     let input = bars(&epoch, &format!("{HEADER}\nA,2024-01-02,8,12,4,10,100,\nA,2024-01-03,8,12,4,0,100,5\nA,2024-01-04,8,12,4,10,100,0\nA,2024-01-05,8,12,4,,100,5\n")).await;
     let outputs = apply(&Adjust::by_ratio(), &epoch, input).await;
-    assert_eq!(out(&outputs, &["date", "open", "close", "basis"]).await, ["2024-01-02   total", "2024-01-03   total", "2024-01-04   total", "2024-01-05   total"]);
+    assert_eq!(
+        out(&outputs, &["date", "open", "close", "basis"]).await,
+        ["2024-01-02   total", "2024-01-03   total", "2024-01-04   total", "2024-01-05   total"]
+    );
     assert_eq!(notes(&outputs).await, ["adjust.no_factor A 3 warning"]);
 }
 
@@ -46,13 +54,18 @@ async fn bars_on_the_wanted_basis_stay_and_those_that_cannot_get_there_fail_the_
     assert!(notes(&outputs).await.is_empty());
     let back = apply(&Adjust::by_ratio().with_target(Basis::Raw), &epoch, input.clone()).await;
     assert_eq!(notes(&back).await.iter().filter(|it| it.ends_with("fail")).count(), 2);
-    assert!(refused(&Adjust::by_ratio().with_target(Basis::Split), &epoch, input).await.contains("`split` cannot be read from the ratio"));
+    assert!(
+        refused(&Adjust::by_ratio().with_target(Basis::Split), &epoch, input)
+            .await
+            .contains("`split` cannot be read from the ratio")
+    );
 }
 
 #[tokio::test]
 async fn the_examples_close_at_their_adjusted_close() {
     let epoch = epoch();
-    let input = apply(&Normalize::new(), &epoch, relation(&epoch, EXAMPLES.map(example).to_vec())).await.output.unwrap();
+    let input =
+        apply(&Normalize::new(), &epoch, relation(&epoch, EXAMPLES.map(example).to_vec())).await.output.unwrap();
     let outputs = apply(&Adjust::by_ratio(), &epoch, input).await;
     let batches = outputs.output.clone().unwrap().frame.collect().await.unwrap();
     let mut n = 0;
@@ -84,10 +97,19 @@ async fn actions_give_split_and_total() {
     let split = by_actions(Basis::Split, Normalize::new(), DAYS, ACTIONS).await;
     assert_eq!(
         out(&split, &["symbol", "date", "close", "volume", "basis"]).await,
-        ["A 2024-01-02 50.0 20.0 split", "A 2024-01-03 45.0 20.0 split", "A 2024-01-04 44.0 20.0 split", "A 2024-01-05 43.0 20.0 split", "B 2024-01-02 7.0 5.0 split"]
+        [
+            "A 2024-01-02 50.0 20.0 split",
+            "A 2024-01-03 45.0 20.0 split",
+            "A 2024-01-04 44.0 20.0 split",
+            "A 2024-01-05 43.0 20.0 split",
+            "B 2024-01-02 7.0 5.0 split"
+        ]
     );
     let total = by_actions(Basis::Total, Normalize::new(), DAYS, ACTIONS).await;
-    assert_eq!(out(&total, &["symbol", "close", "volume"]).await, ["A 43.0 20.0", "A 44.0 20.0", "A 45.0 20.0", "A 45.0 20.0", "B 7.0 5.0"]);
+    assert_eq!(
+        out(&total, &["symbol", "close", "volume"]).await,
+        ["A 43.0 20.0", "A 44.0 20.0", "A 45.0 20.0", "A 45.0 20.0", "B 7.0 5.0"]
+    );
     assert!(notes(&total).await.is_empty());
     assert_eq!(total.output.unwrap().version.as_deref(), Some(REVISION));
 }
@@ -96,27 +118,45 @@ async fn actions_give_split_and_total() {
 async fn split_adjusted_bars_go_on_to_total() {
     let days = "A,2024-01-02,50,50,50,50,20,\nA,2024-01-03,45,45,45,45,20,\nA,2024-01-04,44,44,44,44,20,\n";
     let total = by_actions(Basis::Total, Normalize::new().with_basis(Basis::Split), days, ACTIONS).await;
-    assert_eq!(out(&total, &["date", "close", "volume"]).await, ["2024-01-02 45.0 20.0", "2024-01-03 45.0 20.0", "2024-01-04 44.0 20.0"]);
+    assert_eq!(
+        out(&total, &["date", "close", "volume"]).await,
+        ["2024-01-02 45.0 20.0", "2024-01-03 45.0 20.0", "2024-01-04 44.0 20.0"]
+    );
 }
 
 #[tokio::test]
 async fn an_ex_date_without_a_bar_counts_for_the_bars_before_it() {
     let days = "A,2024-01-05,100,100,100,100,10,\nA,2024-01-08,50,50,50,50,10,\n";
     let split = by_actions(Basis::Split, Normalize::new(), days, "symbol,date,kind,value,numerator,denominator\nA,2024-01-06,split,,2,1\nA,2024-01-01,split,,5,1\nA,2024-02-01,split,,3,1\n").await;
-    assert_eq!(out(&split, &["date", "close"]).await, ["2024-01-05 16.666666666666664", "2024-01-08 16.666666666666664"]);
+    assert_eq!(
+        out(&split, &["date", "close"]).await,
+        ["2024-01-05 16.666666666666664", "2024-01-08 16.666666666666664"]
+    );
 }
 
 #[tokio::test]
 async fn a_split_and_a_dividend_on_one_day_are_on_the_new_terms() {
     let days = "A,2024-01-02,100,100,100,100,10,\nA,2024-01-03,45,45,45,45,10,\n";
-    let total = by_actions(Basis::Total, Normalize::new(), days, "symbol,date,kind,value,numerator,denominator\nA,2024-01-03,split,,2,1\nA,2024-01-03,dividend,5,,\n").await;
+    let total = by_actions(
+        Basis::Total,
+        Normalize::new(),
+        days,
+        "symbol,date,kind,value,numerator,denominator\nA,2024-01-03,split,,2,1\nA,2024-01-03,dividend,5,,\n",
+    )
+    .await;
     assert_eq!(out(&total, &["date", "close"]).await, ["2024-01-02 45.0", "2024-01-03 45.0"]);
 }
 
 #[tokio::test]
 async fn a_dividend_as_large_as_the_price_gives_no_number() {
     let days = "A,2024-01-02,100,100,100,100,10,\nA,2024-01-03,45,45,45,45,10,\n";
-    let total = by_actions(Basis::Total, Normalize::new(), days, "symbol,date,kind,value,numerator,denominator\nA,2024-01-03,dividend,100,1,1\n").await;
+    let total = by_actions(
+        Basis::Total,
+        Normalize::new(),
+        days,
+        "symbol,date,kind,value,numerator,denominator\nA,2024-01-03,dividend,100,1,1\n",
+    )
+    .await;
     assert_eq!(out(&total, &["date", "close"]).await, ["2024-01-02", "2024-01-03 45.0"]);
     assert_eq!(notes(&total).await, ["adjust.no_factor A 1 warning"]);
 }
@@ -131,13 +171,24 @@ async fn of_a_corrected_action_the_newest_version_counts() {
 
 #[tokio::test]
 async fn intraday_bars_share_the_actions_of_their_day() {
-    let text = format!("{HEADER}\nA,2024-01-02 15:00,100,100,100,100,10,\nA,2024-01-02 15:30,90,90,90,90,10,\nA,2024-01-03 15:00,44,44,44,44,10,\n");
+    let text = format!(
+        "{HEADER}\nA,2024-01-02 15:00,100,100,100,100,10,\nA,2024-01-02 15:30,90,90,90,90,10,\nA,2024-01-03 15:00,44,44,44,44,10,\n"
+    );
     let epoch = epoch();
     let input = normalized(&epoch, Normalize::new().with_interval("30m".parse().unwrap()), &text).await;
-    let actions = relation(&epoch, vec![csv("symbol,date,kind,value,numerator,denominator\nA,2024-01-03,split,,2,1\nA,2024-01-03,dividend,4.5,,\n", true)]);
+    let actions = relation(
+        &epoch,
+        vec![csv(
+            "symbol,date,kind,value,numerator,denominator\nA,2024-01-03,split,,2,1\nA,2024-01-03,dividend,4.5,,\n",
+            true,
+        )],
+    );
     let inputs = Relations::new("input", BTreeMap::from([("input".into(), input), ("actions".into(), actions)]));
     let total = Adjust::by_actions(Basis::Total, "actions").apply(&inputs, &epoch).await.unwrap();
-    assert_eq!(out(&total, &["ts", "close"]).await, ["2024-01-02T15:00:00Z 45.0", "2024-01-02T15:30:00Z 40.5", "2024-01-03T15:00:00Z 44.0"]);
+    assert_eq!(
+        out(&total, &["ts", "close"]).await,
+        ["2024-01-02T15:00:00Z 45.0", "2024-01-02T15:30:00Z 40.5", "2024-01-03T15:00:00Z 44.0"]
+    );
 }
 
 #[tokio::test]
@@ -156,17 +207,30 @@ async fn missing_actions_are_an_error_and_a_registered_table_will_do() {
 #[tokio::test]
 async fn actions_agree_with_the_ratio_where_the_ratio_is_made_of_them() {
     let epoch = epoch();
-    let total = by_actions(Basis::Total, Normalize::new(), DAYS, ACTIONS).await.output.unwrap().frame.filter(column("symbol").eq(lit("A"))).unwrap();
+    let total = by_actions(Basis::Total, Normalize::new(), DAYS, ACTIONS)
+        .await
+        .output
+        .unwrap()
+        .frame
+        .filter(column("symbol").eq(lit("A")))
+        .unwrap();
     let batches = total.sort(vec![ascending(column("ts"))]).unwrap().collect().await.unwrap();
-    let closes: Vec<f64> = batches.iter().flat_map(|it| as_float64_array(it.column_by_name("close").unwrap()).unwrap().values().to_vec()).collect();
+    let closes: Vec<f64> = batches
+        .iter()
+        .flat_map(|it| as_float64_array(it.column_by_name("close").unwrap()).unwrap().values().to_vec())
+        .collect();
     let mut rows = csv(&format!("{HEADER}\n{DAYS}"), true).slice(0, 4);
-    let columns = rows.columns()[..7].iter().cloned().chain([Arc::new(Float64Array::from(closes.clone())) as _]).collect();
+    let columns =
+        rows.columns()[..7].iter().cloned().chain([Arc::new(Float64Array::from(closes.clone())) as _]).collect();
     let mut fields = rows.schema().fields().to_vec();
     fields[7] = Arc::new(arrow::datatypes::Field::new("Adj Close", arrow::datatypes::DataType::Float64, true));
     rows = RecordBatch::try_new(Arc::new(arrow::datatypes::Schema::new(fields)), columns).unwrap();
     let input = apply(&Normalize::new(), &epoch, relation(&epoch, vec![rows])).await.output.unwrap();
     let by_ratio = apply(&Adjust::by_ratio(), &epoch, input).await.output.unwrap().frame;
     let batches = by_ratio.sort(vec![ascending(column("ts"))]).unwrap().collect().await.unwrap();
-    let found: Vec<f64> = batches.iter().flat_map(|it| as_float64_array(it.column_by_name("close").unwrap()).unwrap().values().to_vec()).collect();
+    let found: Vec<f64> = batches
+        .iter()
+        .flat_map(|it| as_float64_array(it.column_by_name("close").unwrap()).unwrap().values().to_vec())
+        .collect();
     assert!(found.iter().zip(&closes).all(|(a, b)| (a - b).abs() < 1e-12));
 }

@@ -14,7 +14,8 @@ use crate::transform::expr::{all_columns, column, columns, descending, running};
 use crate::transform::normalize::columns::SOURCE_SEQ;
 
 /// What makes two rows of one key the same bar.
-const VALUES: [&str; 10] = ["open", "high", "low", "close", "volume", "adj_close", "currency", "session", "basis", "is_final"];
+const VALUES: [&str; 10] =
+    ["open", "high", "low", "close", "volume", "adj_close", "currency", "session", "basis", "is_final"];
 
 /// The rows parted into those whose key is theirs alone, and the others.
 pub(super) struct Parted {
@@ -46,7 +47,8 @@ pub(super) async fn part(epoch: &EpochContext, rows: DataFrame) -> Result<Parted
 
 /// Marks all rows of a key but the newest.
 fn judged(rows: DataFrame) -> Result<DataFrame> {
-    let own: Vec<String> = rows.schema().fields().iter().map(|it| it.name().clone()).filter(|it| it != BROKEN).collect();
+    let own: Vec<String> =
+        rows.schema().fields().iter().map(|it| it.name().clone()).filter(|it| it != BROKEN).collect();
     // The newest, then the latest in the source; where a source tells no positions, the values decide, so that the choice
     // is the same each time.
     let mut order = vec![descending(column(AS_OF))];
@@ -72,5 +74,9 @@ fn judged(rows: DataFrame) -> Result<DataFrame> {
 }
 
 fn same(name: &str) -> Expr {
-    datafusion::logical_expr::binary_expr(column(name), datafusion::logical_expr::Operator::IsNotDistinctFrom, column(format!("__{name}")))
+    datafusion::logical_expr::binary_expr(
+        column(name),
+        datafusion::logical_expr::Operator::IsNotDistinctFrom,
+        column(format!("__{name}")),
+    )
 }

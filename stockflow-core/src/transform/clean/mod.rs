@@ -137,11 +137,19 @@ impl Clean {
 
     fn check(&self) -> Result<()> {
         if self.action(Rule::Date) == Action::Off {
-            return Err(Error::parameter(STEP, "rule `date`", "symbol, interval, time and date are the key of a bar; the rule cannot be off, choose drop, dead_letter or fail"));
+            return Err(Error::parameter(
+                STEP,
+                "rule `date`",
+                "symbol, interval, time and date are the key of a bar; the rule cannot be off, choose drop, dead_letter or fail",
+            ));
         }
         let positive = |name: &str, value: f64, zero: bool| {
             let fits = value.is_finite() && (value > 0.0 || (zero && value == 0.0));
-            if fits { Ok(()) } else { Err(Error::parameter(STEP, name, format!("{value} is not a finite number above zero"))) }
+            if fits {
+                Ok(())
+            } else {
+                Err(Error::parameter(STEP, name, format!("{value} is not a finite number above zero")))
+            }
         };
         positive("tolerance", self.tolerance, true)?;
         positive("largest_price", self.largest_price, false)
@@ -170,9 +178,18 @@ impl Clean {
         let of_these = column(BROKEN).in_list(rules.iter().map(|it| lit(it.as_str())).collect(), false);
         let reason = concat(vec![column(BROKEN), lit(": "), reasons.end()?]);
         let payload = row_json(bar_schema().fields());
-        let text = |name: &str| datafusion::functions::core::expr_fn::coalesce(vec![cast(column(name), DataType::Utf8), lit("?")]);
+        let text = |name: &str| {
+            datafusion::functions::core::expr_fn::coalesce(vec![cast(column(name), DataType::Utf8), lit("?")])
+        };
         let position = concat(vec![text("symbol"), lit("|"), text("interval"), lit("|"), text("ts")]);
-        Ok(Some(reject_frame_with(rows.clone().filter(of_these)?, lit(place), position, column("symbol"), reason, payload)?))
+        Ok(Some(reject_frame_with(
+            rows.clone().filter(of_these)?,
+            lit(place),
+            position,
+            column("symbol"),
+            reason,
+            payload,
+        )?))
     }
 
     /// Counts of marked rows by rule and symbol.
@@ -181,28 +198,62 @@ impl Clean {
             vec![column(BROKEN), column("symbol")],
             vec![count(lit(1_i64)).alias("n"), min(column("date")).alias("first"), max(column("date")).alias("last")],
         )?;
-        let names = |action: Action| Rule::ALL.into_iter().filter(|it| self.action(*it) == action).map(|it| lit(it.as_str())).collect::<Vec<_>>();
+        let names = |action: Action| {
+            Rule::ALL.into_iter().filter(|it| self.action(*it) == action).map(|it| lit(it.as_str())).collect::<Vec<_>>()
+        };
         let of = |action: Action| column(BROKEN).in_list(names(action), false);
         let level = when(of(Action::Fail), lit("fail")).otherwise(lit("info"))?;
-        let done = when(of(Action::DeadLetter), lit("refused")).when(of(Action::Fail), lit("not allowed")).otherwise(lit("dropped"))?;
-        let date = |name: &str| datafusion::functions::core::expr_fn::coalesce(vec![cast(column(name), DataType::Utf8), lit("?")]);
-        let span = when(column("first").eq(column("last")), date("first")).otherwise(concat(vec![date("first"), lit(" to "), date("last")]))?;
-        let found = found.select(vec![column(BROKEN), column("symbol"), column("n"), level.alias("level"), concat(vec![done, lit(": "), span]).alias("text")])?;
-        note_frame(found, concat(vec![lit("clean."), column(BROKEN)]), column("symbol"), column("n"), column("level"), column("text"))
+        let done = when(of(Action::DeadLetter), lit("refused"))
+            .when(of(Action::Fail), lit("not allowed"))
+            .otherwise(lit("dropped"))?;
+        let date = |name: &str| {
+            datafusion::functions::core::expr_fn::coalesce(vec![cast(column(name), DataType::Utf8), lit("?")])
+        };
+        let span = when(column("first").eq(column("last")), date("first")).otherwise(concat(vec![
+            date("first"),
+            lit(" to "),
+            date("last"),
+        ]))?;
+        let found = found.select(vec![
+            column(BROKEN),
+            column("symbol"),
+            column("n"),
+            level.alias("level"),
+            concat(vec![done, lit(": "), span]).alias("text"),
+        ])?;
+        note_frame(
+            found,
+            concat(vec![lit("clean."), column(BROKEN)]),
+            column("symbol"),
+            column("n"),
+            column("level"),
+            column("text"),
+        )
     }
 
     /// Zero volumes that were let pass, by symbol.
     fn exempt(&self, rows: &DataFrame) -> Result<DataFrame> {
         let passed = column(BROKEN).is_null().and(column("volume").eq(lit(0.0)));
-        let found = rows.clone().filter(passed)?.aggregate(vec![column("symbol")], vec![count(lit(1_i64)).alias("n")])?;
-        note_frame(found, lit("clean.volume_exempt"), column("symbol"), column("n"), lit("info"), lit("an instrument without volume, by its name: its zero volumes were let pass"))
+        let found =
+            rows.clone().filter(passed)?.aggregate(vec![column("symbol")], vec![count(lit(1_i64)).alias("n")])?;
+        note_frame(
+            found,
+            lit("clean.volume_exempt"),
+            column("symbol"),
+            column("n"),
+            lit("info"),
+            lit("an instrument without volume, by its name: its zero volumes were let pass"),
+        )
     }
 }
 
 /// Symbols that lost all their rows.
 fn lost(rows: &DataFrame) -> Result<DataFrame> {
     let kept = count(lit(1_i64)).filter(column(BROKEN).is_null()).build()?;
-    let found = rows.clone().aggregate(vec![column("symbol")], vec![count(lit(1_i64)).alias("n"), kept.alias("kept"), min(column(BROKEN)).alias("rule")])?;
+    let found = rows.clone().aggregate(
+        vec![column("symbol")],
+        vec![count(lit(1_i64)).alias("n"), kept.alias("kept"), min(column(BROKEN)).alias("rule")],
+    )?;
     let found = found.filter(column("kept").eq(lit(0_i64)).and(column("symbol").is_not_null()))?;
     let text = concat(vec![lit("lost all of its rows in this epoch, some by the rule `"), column("rule"), lit("`")]);
     note_frame(found, lit("clean.lost"), column("symbol"), column("n"), lit("warning"), text)
@@ -222,7 +273,9 @@ impl Transform for Clean {
         let mut kept = parted.single;
         let mut marked = vec![rows.clone()];
         if let Some(several) = parted.several {
-            let switched_off = [Rule::Duplicate, Rule::Superseded, Rule::Conflict].into_iter().filter(|it| self.action(*it) == Action::Off);
+            let switched_off = [Rule::Duplicate, Rule::Superseded, Rule::Conflict]
+                .into_iter()
+                .filter(|it| self.action(*it) == Action::Off);
             let switched_off = switched_off.map(|it| lit(it.as_str())).collect();
             let stays = column(BROKEN).is_null().or(column(BROKEN).in_list(switched_off, false));
             kept = kept.union(several.clone().filter(stays.clone())?)?;
@@ -270,7 +323,8 @@ fn bars(rows: DataFrame) -> Result<Relation> {
         .collect();
     let out = rows.select(out)?;
     let order: Vec<String> = schema.fields().iter().map(|it| it.name().clone()).collect();
-    let extra: Vec<String> = out.schema().fields().iter().map(|it| it.name().clone()).filter(|it| !order.contains(it)).collect();
+    let extra: Vec<String> =
+        out.schema().fields().iter().map(|it| it.name().clone()).filter(|it| !order.contains(it)).collect();
     let out = out.select(columns(order.into_iter().chain(extra)))?;
     Ok(Relation::new(out).with_key(BAR_KEY).with_version(Some(AS_OF.into())))
 }

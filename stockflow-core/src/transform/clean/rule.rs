@@ -46,7 +46,18 @@ pub enum Rule {
 impl Rule {
     /// All rules, in the order in which they are asked.
     pub const ALL: [Self; 12] = [
-        Self::Date, Self::Forming, Self::Missing, Self::Absurd, Self::Negative, Self::Zero, Self::Range, Self::Inside, Self::Volume, Self::Duplicate, Self::Superseded, Self::Conflict,
+        Self::Date,
+        Self::Forming,
+        Self::Missing,
+        Self::Absurd,
+        Self::Negative,
+        Self::Zero,
+        Self::Range,
+        Self::Inside,
+        Self::Volume,
+        Self::Duplicate,
+        Self::Superseded,
+        Self::Conflict,
     ];
 
     /// The word in configuration and in notes.
@@ -83,22 +94,28 @@ impl Rule {
     /// The condition under which a row breaks the rule.
     pub(super) fn broken(self, clean: &Clean) -> Expr {
         let any = |conditions: Vec<Expr>| conditions.into_iter().reduce(Expr::or).unwrap_or_else(|| lit(false));
-        let each = |condition: &dyn Fn(Expr) -> Expr| any(PRICE_COLUMNS.iter().map(|it| condition(column(*it))).collect());
+        let each =
+            |condition: &dyn Fn(Expr) -> Expr| any(PRICE_COLUMNS.iter().map(|it| condition(column(*it))).collect());
         let not = |condition: Expr| Expr::Not(Box::new(condition));
         let slack = |price: &str| lit(clean.tolerance) * abs(column(price));
         match self {
             Self::Date => any(["symbol", "interval", "ts", "date"].map(|it| column(it).is_null()).to_vec()),
             Self::Forming => column("is_final").is_false(),
-            Self::Missing => each(&|price| not(finite(price))).or(column("adj_close").is_not_null().and(not(finite(column("adj_close"))))),
+            Self::Missing => each(&|price| not(finite(price)))
+                .or(column("adj_close").is_not_null().and(not(finite(column("adj_close"))))),
             Self::Absurd => each(&|price| abs(price).gt(lit(clean.largest_price)))
                 .or(abs(column("adj_close")).gt(lit(clean.largest_price)))
                 .or(abs(column("volume")).gt(lit(clean.largest_volume))),
             Self::Negative => each(&|price| price.lt(lit(0.0))),
             Self::Zero => each(&|price| price.eq(lit(0.0))),
             Self::Range => (column("high") + slack("high")).lt(column("low")),
-            Self::Inside => any(["open", "close"].map(|it| column(it).gt(column("high") + slack("high")).or(column(it).lt(column("low") - slack("low")))).to_vec()),
+            Self::Inside => any(["open", "close"]
+                .map(|it| column(it).gt(column("high") + slack("high")).or(column(it).lt(column("low") - slack("low"))))
+                .to_vec()),
             Self::Volume => {
-                let idle = column("volume").is_not_null().and(not(column("volume").gt(lit(0.0)).and(finite(column("volume")))));
+                let idle = column("volume")
+                    .is_not_null()
+                    .and(not(column("volume").gt(lit(0.0)).and(finite(column("volume")))));
                 let idle = if clean.volume_required { idle.or(column("volume").is_null()) } else { idle };
                 idle.and(not(no_volume(clean)))
             }
@@ -111,14 +128,23 @@ impl Rule {
         let value = |name: &str| coalesce(vec![cast(column(name), arrow::datatypes::DataType::Utf8), lit("NULL")]);
         let prices = |what: &str| {
             concat(vec![
-                lit(format!("{what}: open ")), value("open"), lit(", high "), value("high"), lit(", low "), value("low"), lit(", close "), value("close"),
+                lit(format!("{what}: open ")),
+                value("open"),
+                lit(", high "),
+                value("high"),
+                lit(", low "),
+                value("low"),
+                lit(", close "),
+                value("close"),
             ])
         };
         match self {
             Self::Date => lit("symbol, interval, time or date is missing"),
             Self::Forming => lit("the bar is still forming"),
             Self::Missing => prices("a price is missing or not finite"),
-            Self::Absurd => concat(vec![prices("a value is larger than anything traded"), lit(", volume "), value("volume")]),
+            Self::Absurd => {
+                concat(vec![prices("a value is larger than anything traded"), lit(", volume "), value("volume")])
+            }
             Self::Negative => prices("a price is below zero"),
             Self::Zero => prices("a price is zero"),
             Self::Range => concat(vec![lit("high "), value("high"), lit(" is below low "), value("low")]),
@@ -163,7 +189,9 @@ impl FromStr for Rule {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let found = Self::ALL.into_iter().find(|it| it.as_str() == text);
-        found.ok_or_else(|| Error::parameter("clean", "rule", format!("`{text}` is not {}", one_of(&Self::ALL.map(Self::as_str)))))
+        found.ok_or_else(|| {
+            Error::parameter("clean", "rule", format!("`{text}` is not {}", one_of(&Self::ALL.map(Self::as_str))))
+        })
     }
 }
 
@@ -182,7 +210,8 @@ pub enum Action {
 }
 
 impl Action {
-    const ALL: [(Self, &'static str); 4] = [(Self::Off, "off"), (Self::Drop, "drop"), (Self::DeadLetter, "dead_letter"), (Self::Fail, "fail")];
+    const ALL: [(Self, &'static str); 4] =
+        [(Self::Off, "off"), (Self::Drop, "drop"), (Self::DeadLetter, "dead_letter"), (Self::Fail, "fail")];
 }
 
 impl FromStr for Action {
@@ -190,6 +219,8 @@ impl FromStr for Action {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let found = Self::ALL.into_iter().find(|(_, word)| *word == text);
-        found.map(|(action, _)| action).ok_or_else(|| Error::parameter("clean", "action", format!("`{text}` is not {}", one_of(&Self::ALL.map(|(_, word)| word)))))
+        found.map(|(action, _)| action).ok_or_else(|| {
+            Error::parameter("clean", "action", format!("`{text}` is not {}", one_of(&Self::ALL.map(|(_, word)| word))))
+        })
     }
 }

@@ -4,7 +4,9 @@ use datafusion::prelude::ParquetReadOptions;
 
 use super::*;
 use crate::schema::Basis;
-use crate::transform::testing::{self, apply, bars as bars_of, csv, epoch, from_file, notes, refused, rejects, relation, shared_file, table};
+use crate::transform::testing::{
+    self, apply, bars as bars_of, csv, epoch, from_file, notes, refused, rejects, relation, shared_file, table,
+};
 use crate::transform::{Normalize, SymbolFrom};
 
 const HEADER: &str = "Ticker,Date,Open,High,Low,Close,Volume,Adj Close";
@@ -32,15 +34,37 @@ async fn each_rule_finds_its_rows_and_counts_them_by_symbol() {
     check(
         &notes(&outputs).await,
         &[
-            "clean.absurd C 1 info", "clean.inside G 1 info", "clean.lost B 1 warning", "clean.lost C 1 warning", "clean.lost D 1 warning", "clean.lost E 1 warning", "clean.lost F 1 warning",
-            "clean.lost G 1 warning", "clean.lost H 1 warning", "clean.lost I 1 warning", "clean.lost J 1 warning", "clean.lost K 1 warning", "clean.missing B 1 info", "clean.missing I 1 info",
-            "clean.missing J 1 info", "clean.negative D 1 info", "clean.range F 1 info", "clean.volume H 1 info", "clean.volume K 1 info", "clean.zero E 1 info",
+            "clean.absurd C 1 info",
+            "clean.inside G 1 info",
+            "clean.lost B 1 warning",
+            "clean.lost C 1 warning",
+            "clean.lost D 1 warning",
+            "clean.lost E 1 warning",
+            "clean.lost F 1 warning",
+            "clean.lost G 1 warning",
+            "clean.lost H 1 warning",
+            "clean.lost I 1 warning",
+            "clean.lost J 1 warning",
+            "clean.lost K 1 warning",
+            "clean.missing B 1 info",
+            "clean.missing I 1 info",
+            "clean.missing J 1 info",
+            "clean.negative D 1 info",
+            "clean.range F 1 info",
+            "clean.volume H 1 info",
+            "clean.volume K 1 info",
+            "clean.zero E 1 info",
         ],
     );
     let refused = rejects(&outputs).await;
     assert_eq!(refused.len(), 8, "all but the two without volume: {refused:?}");
     assert!(refused.contains(&"F range: high 1.0 is below low 3.0".to_string()), "{refused:?}");
-    assert!(refused.contains(&"G inside: open or close lies outside of low..high: open 4.0, high 3.0, low 1.0, close 2.0".to_string()), "{refused:?}");
+    assert!(
+        refused.contains(
+            &"G inside: open or close lies outside of low..high: open 4.0, high 3.0, low 1.0, close 2.0".to_string()
+        ),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test]
@@ -113,7 +137,12 @@ async fn of_one_key_the_later_position_stays_and_other_values_are_a_dead_letter(
     let outputs = from_files(&[("a.csv", first), ("b.csv", second)]).await;
     check(&kept(&outputs).await, &["A 2024-01-02 2.5", "A 2024-01-03 2.0", "A 2024-01-04 2.0"]);
     check(&notes(&outputs).await, &["clean.conflict A 1 info", "clean.duplicate A 1 info"]);
-    check(&rejects(&outputs).await, &["A conflict: the epoch holds a later row with other values for the same bar: open 2.0, high 3.0, low 1.0, close 2.0"]);
+    check(
+        &rejects(&outputs).await,
+        &[
+            "A conflict: the epoch holds a later row with other values for the same bar: open 2.0, high 3.0, low 1.0, close 2.0",
+        ],
+    );
     assert_eq!(outputs.output.unwrap().schema(), bar_schema(), "the position is used and taken away");
 }
 
@@ -129,15 +158,19 @@ async fn the_highest_as_of_wins_whatever_its_position() {
 
 #[tokio::test]
 async fn a_broken_correction_does_not_push_out_a_good_bar() {
-    let outputs = from_files(&[("a.csv", "A,2024-01-02,2,3,1,2,10,2\n"), ("b.csv", "A,2024-01-02,2,3,1,-2,10,2\n")]).await;
+    let outputs =
+        from_files(&[("a.csv", "A,2024-01-02,2,3,1,2,10,2\n"), ("b.csv", "A,2024-01-02,2,3,1,-2,10,2\n")]).await;
     check(&kept(&outputs).await, &["A 2024-01-02 2.0"]);
     check(&notes(&outputs).await, &["clean.negative A 1 info"]);
 }
 
 #[tokio::test]
 async fn duplicates_stay_where_the_rules_are_off() {
-    let all_off = [Rule::Duplicate, Rule::Superseded, Rule::Conflict].into_iter().fold(Clean::new(), |it, rule| it.with_rule(rule, Action::Off));
-    let outputs = clean(all_off, "A,2024-01-02,2,3,1,2,10,2\nA,2024-01-02,2,3,1,2,10,2\nA,2024-01-02,2,3,1,1,10,2\n").await;
+    let all_off = [Rule::Duplicate, Rule::Superseded, Rule::Conflict]
+        .into_iter()
+        .fold(Clean::new(), |it, rule| it.with_rule(rule, Action::Off));
+    let outputs =
+        clean(all_off, "A,2024-01-02,2,3,1,2,10,2\nA,2024-01-02,2,3,1,2,10,2\nA,2024-01-02,2,3,1,1,10,2\n").await;
     assert_eq!(kept(&outputs).await.len(), 3);
     assert!(notes(&outputs).await.is_empty() && rejects(&outputs).await.is_empty());
 }
@@ -157,8 +190,16 @@ async fn what_cannot_work_is_refused_before_anything_runs() {
     let epoch = epoch();
     let raw = || relation(&epoch, vec![csv("Ticker,Date\nA,2024-01-02\n", false)]);
     let text = refused(&Clean::new(), &epoch, raw()).await;
-    assert!(text.starts_with("schema mismatch at clean: `symbol`, `interval`") && text.contains("put `normalize` before it"), "{text}");
-    for clean in [Clean::new().with_rule(Rule::Date, Action::Off), Clean::new().with_tolerance(-1.0), Clean::new().with_largest_price(f64::NAN)] {
+    assert!(
+        text.starts_with("schema mismatch at clean: `symbol`, `interval`")
+            && text.contains("put `normalize` before it"),
+        "{text}"
+    );
+    for clean in [
+        Clean::new().with_rule(Rule::Date, Action::Off),
+        Clean::new().with_tolerance(-1.0),
+        Clean::new().with_largest_price(f64::NAN),
+    ] {
         assert!(refused(&clean, &epoch, raw()).await.starts_with("invalid "), "{clean:?}");
     }
 }
@@ -190,9 +231,17 @@ async fn the_quirks_of_five_years_of_stocks_are_found_by_name_and_no_symbol_is_l
     let normalized = apply(&normalize, &epoch, Relation::new(table)).await;
     assert!(rejects(&normalized).await.is_empty());
     let outputs = apply(&Clean::new(), &epoch, normalized.output.unwrap()).await;
-    let refused = outputs.rejects.iter().map(|it| it.clone().select(columns(["symbol", "position", "reason"])).unwrap()).reduce(|a, b| a.union(b).unwrap()).unwrap();
+    let refused = outputs
+        .rejects
+        .iter()
+        .map(|it| it.clone().select(columns(["symbol", "position", "reason"])).unwrap())
+        .reduce(|a, b| a.union(b).unwrap())
+        .unwrap();
     let of = async |rule: &str| {
-        let found = refused.clone().filter(datafusion::functions::expr_fn::starts_with(column("reason"), lit(rule.to_string()))).unwrap();
+        let found = refused
+            .clone()
+            .filter(datafusion::functions::expr_fn::starts_with(column("reason"), lit(rule.to_string())))
+            .unwrap();
         let days = testing::table(&found, &["position"]).await;
         days.into_iter().map(|it| it.split("T00:").next().unwrap().replace("1d ", "")).collect::<Vec<_>>()
     };
@@ -200,13 +249,29 @@ async fn the_quirks_of_five_years_of_stocks_are_found_by_name_and_no_symbol_is_l
     let missing = of("missing").await;
     assert_eq!(missing.split(',').count(), 11, "{missing}");
     for (symbol, date) in [
-        ("BHF", "2017-07-26"), ("DHR", "2015-07-17"), ("DHR", "2016-01-12"), ("ES", "2015-07-17"), ("FTV", "2016-07-01"), ("O", "2015-07-17"), ("O", "2016-01-12"), ("REGN", "2015-06-09"),
-        ("UA", "2016-04-07"), ("VRTX", "2015-05-12"), ("WRK", "2015-06-26"),
+        ("BHF", "2017-07-26"),
+        ("DHR", "2015-07-17"),
+        ("DHR", "2016-01-12"),
+        ("ES", "2015-07-17"),
+        ("FTV", "2016-07-01"),
+        ("O", "2015-07-17"),
+        ("O", "2016-01-12"),
+        ("REGN", "2015-06-09"),
+        ("UA", "2016-04-07"),
+        ("VRTX", "2015-05-12"),
+        ("WRK", "2015-06-26"),
     ] {
-        assert!(missing.split(',').any(|it| it.starts_with(&format!("{symbol} ")) && it.ends_with(date)), "{symbol} {date}: {missing}");
+        assert!(
+            missing.split(',').any(|it| it.starts_with(&format!("{symbol} ")) && it.ends_with(date)),
+            "{symbol} {date}: {missing}"
+        );
     }
     let (range, inside) = (of("range").await, of("inside").await);
-    let inconsistent = [range, inside].into_iter().filter(|it| !it.is_empty()).flat_map(|it| it.split(',').map(str::to_string).collect::<Vec<_>>()).collect::<Vec<_>>();
+    let inconsistent = [range, inside]
+        .into_iter()
+        .filter(|it| !it.is_empty())
+        .flat_map(|it| it.split(',').map(str::to_string).collect::<Vec<_>>())
+        .collect::<Vec<_>>();
     assert_eq!(inconsistent.len(), 12, "{inconsistent:?}");
     let bars = outputs.output.clone().unwrap().frame;
     let symbols = bars.clone().aggregate(vec![column("symbol")], vec![]).unwrap();

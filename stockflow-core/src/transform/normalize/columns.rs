@@ -39,7 +39,8 @@ impl Mapped {
         }
         let used: Vec<&String> = by_name.values().map(|it| it.name()).collect();
         let own = |name: &str| name == SOURCE_FILE || name == SOURCE_SEQ || name.starts_with("source_");
-        let left_out = fields.iter().map(|it| it.name()).filter(|name| !used.contains(name) && !own(name)).cloned().collect();
+        let left_out =
+            fields.iter().map(|it| it.name()).filter(|name| !used.contains(name) && !own(name)).cloned().collect();
         Ok(Self { by_name, left_out })
     }
 
@@ -49,7 +50,8 @@ impl Mapped {
 
     /// Checks that what no bar can be without is there.
     pub(super) fn require(&self, step: &str, fields: &Fields) -> Result<()> {
-        let mut missing: Vec<&str> = ["open", "high", "low", "close"].into_iter().filter(|it| self.get(it).is_none()).collect();
+        let mut missing: Vec<&str> =
+            ["open", "high", "low", "close"].into_iter().filter(|it| self.get(it).is_none()).collect();
         if self.get("date").is_none() && self.get("ts").is_none() {
             missing.insert(0, "date");
         }
@@ -77,7 +79,9 @@ fn explicit(fields: &Fields, given: &BTreeMap<String, String>) -> Result<BTreeMa
         };
         let exact = fields.iter().find(|it| it.name() == foreign);
         let field = exact.or_else(|| fields.iter().find(|it| squeeze(it.name()) == squeeze(foreign)));
-        let field = field.ok_or_else(|| refuse(format!("the input has no column `{foreign}` for `{ours}`; it has `{}`", names(fields))))?;
+        let field = field.ok_or_else(|| {
+            refuse(format!("the input has no column `{foreign}` for `{ours}`; it has `{}`", names(fields)))
+        })?;
         found.insert(name, field.clone());
     }
     Ok(found)

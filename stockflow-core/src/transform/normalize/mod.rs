@@ -219,7 +219,9 @@ impl Normalize {
         };
         let basis = match (self.basis, mapped.get("basis")) {
             (Some(basis), _) => lit(basis.as_str()),
-            (None, Some(field)) => coalesce(vec![lower(trimmed(column(field.name().clone()))), lit(Basis::Raw.as_str())]),
+            (None, Some(field)) => {
+                coalesce(vec![lower(trimmed(column(field.name().clone()))), lit(Basis::Raw.as_str())])
+            }
             (None, None) => lit(Basis::Raw.as_str()),
         };
         let is_final = match mapped.get("is_final") {
@@ -230,7 +232,14 @@ impl Normalize {
             Some(_) => get_field(column(format!("__{name}")), "ts"),
             None => lit(ScalarValue::TimestampMicrosecond(None, Some("UTC".into()))),
         };
-        let mut out = vec![column("__symbol").alias("symbol"), column("__interval").alias("interval"), column("__ts").alias("ts"), column("__date").alias("date"), column("__timed").alias("timed"), column("__whole_day").alias("whole_day")];
+        let mut out = vec![
+            column("__symbol").alias("symbol"),
+            column("__interval").alias("interval"),
+            column("__ts").alias("ts"),
+            column("__date").alias("date"),
+            column("__timed").alias("timed"),
+            column("__whole_day").alias("whole_day"),
+        ];
         out.extend(PRICES.map(|name| match mapped.get(name) {
             Some(field) if is_text(field.data_type()) => get_field(column(format!("__{name}")), "value").alias(name),
             _ => column(format!("__{name}")).alias(name),
@@ -249,22 +258,35 @@ impl Normalize {
     }
 
     fn symbol_of(&self, mapped: &Mapped, raw: &Fields) -> Result<Expr> {
-        let file = || raw.iter().any(|it| it.name() == SOURCE_FILE).then(|| file_symbol(text_or_null(raw, SOURCE_FILE)));
-        let no_file = || Error::schema(STEP, "the input does not come from files, so the symbol cannot be read from a file's name; name its column, or give it");
+        let file =
+            || raw.iter().any(|it| it.name() == SOURCE_FILE).then(|| file_symbol(text_or_null(raw, SOURCE_FILE)));
+        let no_file = || {
+            Error::schema(
+                STEP,
+                "the input does not come from files, so the symbol cannot be read from a file's name; name its column, or give it",
+            )
+        };
         match &self.symbol {
             SymbolFrom::Given(symbol) => Ok(lit(symbol.clone())),
             SymbolFrom::FileName => file().ok_or_else(no_file),
             SymbolFrom::Column(name) => {
                 let field = raw.iter().find(|it| it.name() == name).ok_or_else(|| {
                     let names: Vec<_> = raw.iter().map(|it| it.name().as_str()).collect();
-                    Error::parameter(STEP, "symbol", format!("the input has no column `{name}`; it has `{}`", names.join("`, `")))
+                    Error::parameter(
+                        STEP,
+                        "symbol",
+                        format!("the input has no column `{name}`; it has `{}`", names.join("`, `")),
+                    )
                 })?;
                 Ok(trimmed(column(field.name().clone())))
             }
             SymbolFrom::Auto => match (mapped.get("symbol"), file()) {
                 (Some(field), _) => Ok(trimmed(column(field.name().clone()))),
                 (None, Some(file)) => Ok(file),
-                (None, None) => Err(Error::schema(STEP, "no column is known to be the symbol, and the input does not come from files; say which it is with `symbol`")),
+                (None, None) => Err(Error::schema(
+                    STEP,
+                    "no column is known to be the symbol, and the input does not come from files; say which it is with `symbol`",
+                )),
             },
         }
     }
@@ -272,12 +294,15 @@ impl Normalize {
     /// Adds `__ts`, `__date`, `__timed` and `__interval` by way of `__stamp`.
     fn time_columns(&self, mapped: &Mapped, first: &mut Vec<Expr>, refusals: &mut Refusals) -> Result<()> {
         let (ts, date) = (mapped.get("ts"), mapped.get("date"));
-        let stamped = |name: &str, field: &arrow::datatypes::FieldRef| -> Result<Expr> { Ok(get_field(self.stamp_of(field)?, name)) };
+        let stamped = |name: &str, field: &arrow::datatypes::FieldRef| -> Result<Expr> {
+            Ok(get_field(self.stamp_of(field)?, name))
+        };
         let main = ts.or(date).ok_or_else(|| Error::internal("a bar without time"))?;
         // A date and a time of day in two columns are one stamp.
         let joined = match (ts, date) {
             (Some(ts), Some(date)) if is_clock(ts) => {
-                let whole = concat(vec![trimmed(column(date.name().clone())), lit(" "), trimmed(column(ts.name().clone()))]);
+                let whole =
+                    concat(vec![trimmed(column(date.name().clone())), lit(" "), trimmed(column(ts.name().clone()))]);
                 Some(stamp(whole, self.date_order, self.timezone.as_deref()))
             }
             _ => None,
@@ -297,7 +322,12 @@ impl Normalize {
             (Some(_), Some(date)) => coalesce(vec![stamped("date", date)?, part("date")?]),
             _ => part("date")?,
         };
-        first.extend([part("ts")?.alias("__ts"), date.alias("__date"), part("timed")?.alias("__timed"), whole_day.alias("__whole_day")]);
+        first.extend([
+            part("ts")?.alias("__ts"),
+            date.alias("__date"),
+            part("timed")?.alias("__timed"),
+            whole_day.alias("__whole_day"),
+        ]);
         refusals.push(column("__ts").is_null(), says(main.name(), "is no date"));
         first.push(self.interval_of(mapped, refusals).alias("__interval"));
         self.refuse_words(mapped, refusals);
@@ -311,7 +341,10 @@ impl Normalize {
             (Some(given), _) => given,
             (None, Some(field)) => {
                 let text = trimmed(column(field.name().clone()));
-                refusals.push(text.clone().is_not_null().and(column("__interval").is_null()), says(field.name(), "is no interval"));
+                refusals.push(
+                    text.clone().is_not_null().and(column("__interval").is_null()),
+                    says(field.name(), "is no interval"),
+                );
                 width(text)
             }
             (None, None) => lit(ScalarValue::Utf8(None)),
@@ -326,7 +359,9 @@ impl Normalize {
             refusals.push(bad, says(field.name(), "is no basis"));
         }
         if let Some(field) = mapped.get(AS_OF) {
-            let bad = trimmed(column(field.name().clone())).is_not_null().and(get_field(column(format!("__{AS_OF}")), "ts").is_null());
+            let bad = trimmed(column(field.name().clone()))
+                .is_not_null()
+                .and(get_field(column(format!("__{AS_OF}")), "ts").is_null());
             refusals.push(bad, says(field.name(), "is no point in time"));
         }
     }
@@ -339,7 +374,15 @@ impl Normalize {
             DataType::Timestamp(_, zone) => cast(value, DataType::Timestamp(TimeUnit::Microsecond, zone.clone())),
             DataType::Float16 | DataType::Float32 | DataType::Float64 => cast(value, DataType::Float64),
             it if it.is_integer() => cast(value, DataType::Int64),
-            other => return Err(Error::schema(STEP, format!("column `{}` is of type {other}; a date is text, a number, a date or a timestamp", field.name()))),
+            other => {
+                return Err(Error::schema(
+                    STEP,
+                    format!(
+                        "column `{}` is of type {other}; a date is text, a number, a date or a timestamp",
+                        field.name()
+                    ),
+                ));
+            }
         };
         Ok(stamp(value, self.date_order, self.timezone.as_deref()))
     }
@@ -353,7 +396,9 @@ impl Normalize {
         }
         match field.data_type() {
             it if it.is_numeric() => Ok(cast(value, DataType::Float64)),
-            other => Err(Error::schema(STEP, format!("column `{}` is of type {other}; `{name}` is a number", field.name()))),
+            other => {
+                Err(Error::schema(STEP, format!("column `{}` is of type {other}; `{name}` is a number", field.name())))
+            }
         }
     }
 
@@ -363,11 +408,13 @@ impl Normalize {
             return Ok(rows);
         }
         let missing = || column("interval").is_null();
-        let mut interval = when(missing().and(column("whole_day")), lit(Interval::DAY.to_string())).otherwise(column("interval"))?;
+        let mut interval =
+            when(missing().and(column("whole_day")), lit(Interval::DAY.to_string())).otherwise(column("interval"))?;
         if epoch.planning {
             return Ok(rows.with_column("interval", interval)?);
         }
-        let unknown = rows.clone().filter(column("reason").is_null().and(missing()).and(column("whole_day").is_not_true()))?;
+        let unknown =
+            rows.clone().filter(column("reason").is_null().and(missing()).and(column("whole_day").is_not_true()))?;
         let found = spacing::recognise(unknown.select(vec![column("symbol"), column("ts")])?).await?;
         let mut by_width: BTreeMap<Interval, BTreeSet<&String>> = BTreeMap::new();
         found.iter().for_each(|(symbol, width)| {
@@ -485,14 +532,25 @@ fn is_clock(field: &arrow::datatypes::FieldRef) -> bool {
 fn bars(rows: &DataFrame) -> Result<Relation> {
     let unit = |units: &[IntervalUnit]| {
         let endings: Vec<Expr> = units.iter().map(|it| lit(ending(*it))).collect();
-        datafusion::functions::expr_fn::regexp_replace(column("interval"), lit("^[0-9]+"), lit(""), None).in_list(endings, false)
+        datafusion::functions::expr_fn::regexp_replace(column("interval"), lit("^[0-9]+"), lit(""), None)
+            .in_list(endings, false)
     };
     use IntervalUnit as Unit;
     let intraday = unit(&[Unit::Second, Unit::Minute, Unit::Hour]);
-    let truncated = |to: &str| cast(date_trunc(lit(to), cast(column("date"), DataType::Timestamp(TimeUnit::Microsecond, None))), DataType::Date32);
-    let day = when(unit(&[Unit::Week]), truncated("week")).when(unit(&[Unit::Month]), truncated("month")).when(unit(&[Unit::Year]), truncated("year")).otherwise(column("date"))?;
+    let truncated = |to: &str| {
+        cast(
+            date_trunc(lit(to), cast(column("date"), DataType::Timestamp(TimeUnit::Microsecond, None))),
+            DataType::Date32,
+        )
+    };
+    let day = when(unit(&[Unit::Week]), truncated("week"))
+        .when(unit(&[Unit::Month]), truncated("month"))
+        .when(unit(&[Unit::Year]), truncated("year"))
+        .otherwise(column("date"))?;
     let seq = rows.schema().has_column_with_unqualified_name(SOURCE_SEQ);
-    let kept = rows.clone().filter(column("reason").is_null().and(column("interval").is_not_null()).and(refuses_day().is_not_true()))?;
+    let kept = rows
+        .clone()
+        .filter(column("reason").is_null().and(column("interval").is_not_null()).and(refuses_day().is_not_true()))?;
     let staged = kept.with_column("__intraday", intraday)?.with_column("__day", day)?;
     let mut out = Vec::new();
     for field in bar_schema().fields() {
@@ -536,21 +594,32 @@ fn refuses_day() -> Expr {
 
 fn position() -> Expr {
     let seq = column("symbol");
-    concat(vec![coalesce(vec![seq, lit("?")]), lit("|"), coalesce(vec![column("interval"), lit("?")]), lit("|"), coalesce(vec![cast(column("ts"), DataType::Utf8), lit("?")])])
+    concat(vec![
+        coalesce(vec![seq, lit("?")]),
+        lit("|"),
+        coalesce(vec![column("interval"), lit("?")]),
+        lit("|"),
+        coalesce(vec![cast(column("ts"), DataType::Utf8), lit("?")]),
+    ])
 }
 
 fn refused_as_read(rows: &DataFrame, place: &str) -> Result<DataFrame> {
     let refused = rows.clone().filter(column("reason").is_not_null())?;
     let partition = coalesce(vec![column("file"), lit(place)]);
     let has_seq = refused.schema().has_column_with_unqualified_name(SOURCE_SEQ);
-    let position = if has_seq { coalesce(vec![cast(column(SOURCE_SEQ), DataType::Utf8), position()]) } else { position() };
+    let position =
+        if has_seq { coalesce(vec![cast(column(SOURCE_SEQ), DataType::Utf8), position()]) } else { position() };
     reject_frame_with(refused, partition, position, column("symbol"), column("reason"), column("payload"))
 }
 
 fn refused_for_interval(rows: &DataFrame, place: &str) -> Result<DataFrame> {
-    let refused = rows.clone().filter(column("reason").is_null().and(column("interval").is_null().or(refuses_day())))?;
-    let reason = when(column("interval").is_null(), lit("the interval cannot be recognised from the time stamps; give it with `interval`"))
-        .otherwise(concat(vec![lit("a bar of interval `"), column("interval"), lit("` needs a time of day")]))?;
+    let refused =
+        rows.clone().filter(column("reason").is_null().and(column("interval").is_null().or(refuses_day())))?;
+    let reason = when(
+        column("interval").is_null(),
+        lit("the interval cannot be recognised from the time stamps; give it with `interval`"),
+    )
+    .otherwise(concat(vec![lit("a bar of interval `"), column("interval"), lit("` needs a time of day")]))?;
     let refused = refused.drop_columns(&["reason", "payload"])?;
     reject_frame(refused, place, position(), column("symbol"), reason)
 }
@@ -568,7 +637,14 @@ fn left_out_note(epoch: &EpochContext, mapped: &Mapped) -> Result<Option<DataFra
 fn basis_note(rows: &DataFrame) -> Result<DataFrame> {
     let n = rows.clone().filter(column("reason").is_null())?.aggregate(vec![], vec![count(lit(1_i64)).alias("n")])?;
     let n = n.filter(column("n").gt(lit(0_i64)))?;
-    note_frame(n, lit("normalize.basis"), lit(ScalarValue::Utf8(None)), column("n"), lit("info"), lit("the prices were taken to be as traded (`raw`); say otherwise with `basis`"))
+    note_frame(
+        n,
+        lit("normalize.basis"),
+        lit(ScalarValue::Utf8(None)),
+        column("n"),
+        lit("info"),
+        lit("the prices were taken to be as traded (`raw`); say otherwise with `basis`"),
+    )
 }
 
 #[cfg(test)]

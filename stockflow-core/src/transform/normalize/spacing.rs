@@ -41,7 +41,8 @@ pub(super) async fn recognise(rows: DataFrame) -> Result<BTreeMap<String, Interv
 }
 
 fn collect(batch: &RecordBatch, by_symbol: &mut BTreeMap<String, Distances>) -> Result<()> {
-    let (symbols, seconds, n) = (as_string_array(batch.column(0))?, as_int64_array(batch.column(1))?, as_int64_array(batch.column(2))?);
+    let (symbols, seconds, n) =
+        (as_string_array(batch.column(0))?, as_int64_array(batch.column(1))?, as_int64_array(batch.column(2))?);
     for row in (0..batch.num_rows()).filter(|row| symbols.is_valid(*row)) {
         by_symbol.entry(symbols.value(row).to_string()).or_default().insert(seconds.value(row), n.value(row));
     }
@@ -51,7 +52,11 @@ fn collect(batch: &RecordBatch, by_symbol: &mut BTreeMap<String, Distances>) -> 
 fn width_of(distances: &Distances) -> Option<Interval> {
     let total: i64 = distances.values().sum();
     let (shortest, _) = distances.first_key_value()?;
-    let (width, alike) = if *shortest < 20 * 3600 { (seconds(*shortest), distances.get(shortest).copied()?) } else { days(*shortest, distances) };
+    let (width, alike) = if *shortest < 20 * 3600 {
+        (seconds(*shortest), distances.get(shortest).copied()?)
+    } else {
+        days(*shortest, distances)
+    };
     width.filter(|_| total >= FEWEST && alike * 2 >= total)
 }
 

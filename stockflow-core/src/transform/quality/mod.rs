@@ -110,7 +110,11 @@ impl Quality {
         require(STEP, &Relation::new(actions.clone()), &["symbol", "date", "kind"])?;
         let splits = actions.filter(column("kind").eq(lit("split")))?;
         let text = cast(column("symbol"), DataType::Utf8);
-        Ok(Some(splits.select(vec![text.alias("split_symbol"), cast(column("date"), DataType::Date32).alias("split_date")])?.distinct()?))
+        Ok(Some(
+            splits
+                .select(vec![text.alias("split_symbol"), cast(column("date"), DataType::Date32).alias("split_date")])?
+                .distinct()?,
+        ))
     }
 }
 
@@ -118,7 +122,11 @@ impl Quality {
 impl Transform for Quality {
     async fn apply(&self, inputs: &Relations, epoch: &EpochContext) -> Result<Outputs> {
         if !(self.threshold.is_finite() && self.threshold > 0.0) {
-            return Err(Error::parameter(STEP, "threshold", format!("{} is not a finite number above zero", self.threshold)));
+            return Err(Error::parameter(
+                STEP,
+                "threshold",
+                format!("{} is not a finite number above zero", self.threshold),
+            ));
         }
         let input = inputs.input()?;
         let mut needed = vec!["symbol", "interval", "ts", "date", "volume", "adj_close", "basis"];
@@ -130,7 +138,9 @@ impl Transform for Quality {
         let jumps = named(jump::jumps(&rows, self.threshold, self.splits(inputs, epoch).await?)?, "jump_")?;
         let all = all.join(gaps, JoinType::Left, &QUALITY_KEY, &["gap_symbol", "gap_interval"], None)?;
         let all = all.join(jumps, JoinType::Left, &QUALITY_KEY, &["jump_symbol", "jump_interval"], None)?;
-        Ok(Outputs::one(Relation::new(all.select(report()?)?).with_key(QUALITY_KEY).with_version(Some(REVISION.into()))))
+        Ok(Outputs::one(
+            Relation::new(all.select(report()?)?).with_key(QUALITY_KEY).with_version(Some(REVISION.into())),
+        ))
     }
 
     fn reads(&self) -> Vec<String> {
@@ -149,7 +159,11 @@ impl Transform for Quality {
 /// What can be counted without looking at neighbours.
 fn counts(rows: &DataFrame) -> Result<DataFrame> {
     let some = |condition: Expr| count(lit(1_i64)).filter(condition).build();
-    let broken = PRICE_COLUMNS.iter().map(|it| Expr::Not(Box::new(finite(column(*it))))).reduce(Expr::or).unwrap_or_else(|| lit(false));
+    let broken = PRICE_COLUMNS
+        .iter()
+        .map(|it| Expr::Not(Box::new(finite(column(*it)))))
+        .reduce(Expr::or)
+        .unwrap_or_else(|| lit(false));
     Ok(rows.clone().aggregate(
         columns(QUALITY_KEY),
         vec![
@@ -168,32 +182,54 @@ fn counts(rows: &DataFrame) -> Result<DataFrame> {
 /// The same columns under names of their own, so that a join does not mix them up.
 fn named(rows: DataFrame, prefix: &str) -> Result<DataFrame> {
     let names: Vec<String> = rows.schema().fields().iter().map(|it| it.name().clone()).collect();
-    Ok(rows.select(names.into_iter().map(|name| {
-        let own = if QUALITY_KEY.contains(&name.as_str()) { format!("{prefix}{name}") } else { name.clone() };
-        column(name).alias(own)
-    }).collect::<Vec<_>>())?)
+    Ok(rows.select(
+        names
+            .into_iter()
+            .map(|name| {
+                let own = if QUALITY_KEY.contains(&name.as_str()) { format!("{prefix}{name}") } else { name.clone() };
+                column(name).alias(own)
+            })
+            .collect::<Vec<_>>(),
+    )?)
 }
 
 /// The columns of the relation out of the joined parts.
 fn report() -> Result<Vec<Expr>> {
     let counted = |name: &str| required(coalesce(vec![column(name), lit(0_i64)])).alias(name);
-    let basis = when(column("least_basis").eq(column("greatest_basis")), column("least_basis")).otherwise(lit("mixed"))?;
+    let basis =
+        when(column("least_basis").eq(column("greatest_basis")), column("least_basis")).otherwise(lit("mixed"))?;
     let duplicates = column("rows") - column("keys");
-    let found = |name: &str, value: Expr| -> Result<Expr> { Ok(when(value.gt(lit(0_i64)), lit(name.to_string())).end()?) };
+    let found =
+        |name: &str, value: Expr| -> Result<Expr> { Ok(when(value.gt(lit(0_i64)), lit(name.to_string())).end()?) };
     let words = vec![
         found("gaps", column("gaps"))?,
         found("duplicates", duplicates.clone())?,
         found("null_prices", column("null_prices"))?,
         found("jumps", column("jumps"))?,
         // An instrument without volume never has any: that alone is no finding.
-        when(column("zero_volume").gt(lit(0_i64)).and(column("zero_volume").lt(column("rows"))), lit("zero_volume")).end()?,
+        when(column("zero_volume").gt(lit(0_i64)).and(column("zero_volume").lt(column("rows"))), lit("zero_volume"))
+            .end()?,
     ];
     let words = concat_ws(lit(","), words);
     let verdict = when(words.clone().eq(lit("")), lit("ok")).otherwise(words)?;
     Ok(vec![
-        column("symbol"), column("interval"), basis.alias("basis"), column("rows"), column("first_date"), column("last_date"),
-        counted("gaps"), column("gap_dates"), required(duplicates).alias("duplicates"), column("zero_volume"), column("null_prices"),
-        counted("jumps"), column("largest_jump"), column("largest_jump_date"), counted("splits"), column("split_dates"), verdict.alias("verdict"),
+        column("symbol"),
+        column("interval"),
+        basis.alias("basis"),
+        column("rows"),
+        column("first_date"),
+        column("last_date"),
+        counted("gaps"),
+        column("gap_dates"),
+        required(duplicates).alias("duplicates"),
+        column("zero_volume"),
+        column("null_prices"),
+        counted("jumps"),
+        column("largest_jump"),
+        column("largest_jump_date"),
+        counted("splits"),
+        column("split_dates"),
+        verdict.alias("verdict"),
     ])
 }
 
@@ -203,14 +239,22 @@ fn first_dates(rows: DataFrame, count_as: &str, dates_as: &str) -> Result<DataFr
     let place = super::expr::running(row_number(), &QUALITY_KEY, vec![super::expr::ascending(column("date"))])?;
     let rows = rows.select(vec![column("symbol"), column("interval"), column("date"), place.alias("place")])?;
     let shown = |n: u64| when(column("place").eq(lit(n)), cast(column("date"), DataType::Utf8)).end();
-    let first = [1_u64, 2, 3, 4, 5].into_iter().map(|n| Ok(max(shown(n)?).alias(format!("d{n}")))).collect::<Result<Vec<_>>>()?;
+    let first = [1_u64, 2, 3, 4, 5]
+        .into_iter()
+        .map(|n| Ok(max(shown(n)?).alias(format!("d{n}"))))
+        .collect::<Result<Vec<_>>>()?;
     let mut out = vec![count(lit(1_i64)).alias(count_as)];
     out.extend(first);
     let rows = rows.aggregate(columns(QUALITY_KEY), out)?;
     let more = when(column(count_as).gt(lit(5_i64)), lit("…")).end()?;
     let mut shown: Vec<Expr> = (1..=5).map(|n| column(format!("d{n}"))).collect();
     shown.push(more);
-    Ok(rows.select(vec![column("symbol"), column("interval"), column(count_as), concat_ws(lit(", "), shown).alias(dates_as)])?)
+    Ok(rows.select(vec![
+        column("symbol"),
+        column("interval"),
+        column(count_as),
+        concat_ws(lit(", "), shown).alias(dates_as),
+    ])?)
 }
 
 #[cfg(test)]

@@ -6,7 +6,9 @@ use datafusion::prelude::ParquetReadOptions;
 
 use super::*;
 use crate::schema::Basis;
-use crate::transform::testing::{EXAMPLES, apply, bars, csv, epoch, example, normalized, refused, relation, shared_file, table};
+use crate::transform::testing::{
+    EXAMPLES, apply, bars, csv, epoch, example, normalized, refused, relation, shared_file, table,
+};
 use crate::transform::{Clean, Normalize};
 
 const HEADER: &str = "Ticker,Date,Open,High,Low,Close,Volume,Adj Close";
@@ -35,12 +37,15 @@ async fn a_gap_is_a_weekday_on_which_half_of_the_others_have_a_bar() {
         dates.iter().for_each(|date| rows += &bar(symbol, date, 10.0, ""));
     }
     let frame = quality(&rows).await;
-    assert_eq!(table(&frame, &["symbol", "rows", "first_date", "last_date", "gaps", "gap_dates", "verdict"]).await, [
-        "A 7 2024-01-01 2024-01-08 0  ok",
-        "B 7 2024-01-01 2024-01-08 0  ok",
-        "C 4 2024-01-01 2024-01-08 2 2024-01-02, 2024-01-04 gaps",
-        "LATE 2 2024-01-05 2024-01-08 0  ok",
-    ]);
+    assert_eq!(
+        table(&frame, &["symbol", "rows", "first_date", "last_date", "gaps", "gap_dates", "verdict"]).await,
+        [
+            "A 7 2024-01-01 2024-01-08 0  ok",
+            "B 7 2024-01-01 2024-01-08 0  ok",
+            "C 4 2024-01-01 2024-01-08 2 2024-01-02, 2024-01-04 gaps",
+            "LATE 2 2024-01-05 2024-01-08 0  ok",
+        ]
+    );
 }
 
 #[tokio::test]
@@ -84,14 +89,18 @@ async fn a_jump_is_explained_by_the_adjusted_close_or_by_a_usual_ratio() {
         }
     }
     let frame = quality(&rows).await;
-    assert_eq!(table(&frame, &["symbol", "jumps", "largest_jump", "largest_jump_date", "splits", "split_dates", "verdict"]).await, [
-        "ADJ 0   1 2024-01-02 ok",
-        "CALM 0   0  ok",
-        "CRASH 1 -0.5 2024-01-02 0  jumps",
-        "FALL 2 1.3333333333333335 2024-01-03 0  jumps",
-        "RATIO 0   1 2024-01-02 ok",
-        "REVERSE 0   1 2024-01-02 ok",
-    ]);
+    assert_eq!(
+        table(&frame, &["symbol", "jumps", "largest_jump", "largest_jump_date", "splits", "split_dates", "verdict"])
+            .await,
+        [
+            "ADJ 0   1 2024-01-02 ok",
+            "CALM 0   0  ok",
+            "CRASH 1 -0.5 2024-01-02 0  jumps",
+            "FALL 2 1.3333333333333335 2024-01-03 0  jumps",
+            "RATIO 0   1 2024-01-02 ok",
+            "REVERSE 0   1 2024-01-02 ok",
+        ]
+    );
 }
 
 #[tokio::test]
@@ -118,15 +127,16 @@ async fn a_known_split_explains_the_jump_of_its_day() {
 #[tokio::test]
 async fn duplicates_zero_volumes_and_missing_prices_are_counted() {
     let rows = "A,2024-01-01,1,1,1,1,0,\nA,2024-01-01,1,1,1,1,5,\nA,2024-01-02,,1,1,1,5,\nA,2024-01-03,1,1,NaN,1,5,\n^IDX,2024-01-01,1,1,1,1,0,\n";
-    assert_eq!(table(&quality(rows).await, &["symbol", "rows", "duplicates", "zero_volume", "null_prices", "verdict"]).await, [
-        "A 4 1 1 2 duplicates,null_prices,zero_volume",
-        "^IDX 1 0 1 0 ok",
-    ]);
+    assert_eq!(
+        table(&quality(rows).await, &["symbol", "rows", "duplicates", "zero_volume", "null_prices", "verdict"]).await,
+        ["A 4 1 1 2 duplicates,null_prices,zero_volume", "^IDX 1 0 1 0 ok",]
+    );
 }
 
 #[tokio::test]
 async fn absurd_prices_neither_overflow_nor_hide() {
-    let rows = bar("A", "2024-01-01", 1e-300, "") + &bar("A", "2024-01-02", 1e308, "") + &bar("A", "2024-01-03", 1.0, "");
+    let rows =
+        bar("A", "2024-01-01", 1e-300, "") + &bar("A", "2024-01-02", 1e308, "") + &bar("A", "2024-01-03", 1.0, "");
     assert_eq!(table(&quality(&rows).await, &["jumps", "largest_jump"]).await, ["2 inf"]);
 }
 
@@ -135,18 +145,30 @@ async fn nothing_in_nothing_out_and_bad_parameters_are_refused() {
     let epoch = epoch();
     assert!(table(&quality("").await, &["symbol"]).await.is_empty());
     let input = bars(&epoch, &format!("{HEADER}\n")).await;
-    assert!(refused(&Quality::new().with_threshold(0.0), &epoch, input.clone()).await.contains("0 is not a finite number above zero"));
+    assert!(
+        refused(&Quality::new().with_threshold(0.0), &epoch, input.clone())
+            .await
+            .contains("0 is not a finite number above zero")
+    );
     let planned = apply(&Quality::new(), &epoch, input).await.output.unwrap();
-    assert_eq!((planned.key.as_slice(), planned.version.as_deref()), (["symbol".to_string(), "interval".to_string()].as_slice(), Some("revision")));
+    assert_eq!(
+        (planned.key.as_slice(), planned.version.as_deref()),
+        (["symbol".to_string(), "interval".to_string()].as_slice(), Some("revision"))
+    );
 }
 
 #[tokio::test]
 async fn the_splits_of_the_examples_are_explained_and_the_crash_of_apple_is_not() {
     let epoch = epoch();
-    let input = apply(&Normalize::new(), &epoch, relation(&epoch, EXAMPLES.map(example).to_vec())).await.output.unwrap();
+    let input =
+        apply(&Normalize::new(), &epoch, relation(&epoch, EXAMPLES.map(example).to_vec())).await.output.unwrap();
     let cleaned = apply(&Clean::new(), &epoch, input).await.output.unwrap();
     let frame = apply(&Quality::new(), &epoch, cleaned).await.output.unwrap().frame;
-    let found = table(&frame, &["symbol", "rows", "first_date", "last_date", "jumps", "largest_jump_date", "splits", "split_dates"]).await;
+    let found = table(
+        &frame,
+        &["symbol", "rows", "first_date", "last_date", "jumps", "largest_jump_date", "splits", "split_dates"],
+    )
+    .await;
     assert_eq!(found[0], "AAPL 3270 2000-03-01 2013-03-01 1 2000-09-29 2 2000-06-21, 2005-02-28");
     assert!(found[4].ends_with("2003-02-18"), "{found:?}");
 }
@@ -156,12 +178,29 @@ async fn five_years_of_stocks_are_reported_symbol_by_symbol() {
     let Some(path) = shared_file("data/prices/all_stocks_5yr.parquet") else { return };
     let epoch = epoch();
     let input = epoch.session.read_parquet(path.to_str().unwrap(), ParquetReadOptions::default()).await.unwrap();
-    let normalized = apply(&Normalize::new().with_basis(Basis::Split), &epoch, Relation::new(input)).await.output.unwrap();
+    let normalized =
+        apply(&Normalize::new().with_basis(Basis::Split), &epoch, Relation::new(input)).await.output.unwrap();
     let frame = apply(&Quality::new(), &epoch, normalized).await.output.unwrap().frame;
     let all = table(&frame, &["symbol", "rows", "null_prices", "first_date", "gaps"]).await;
     assert_eq!(all.len(), 505);
-    let of = |symbol: &str| all.iter().find(|it| it.starts_with(&format!("{symbol} "))).unwrap().split(' ').map(str::to_string).collect::<Vec<_>>();
-    for (symbol, rows) in [("APTV", "44"), ("DWDP", "109"), ("BHF", "143"), ("BHGE", "152"), ("DXC", "215"), ("HLT", "276"), ("AAPL", "1259"), ("BRK.B", "1259")] {
+    let of = |symbol: &str| {
+        all.iter()
+            .find(|it| it.starts_with(&format!("{symbol} ")))
+            .unwrap()
+            .split(' ')
+            .map(str::to_string)
+            .collect::<Vec<_>>()
+    };
+    for (symbol, rows) in [
+        ("APTV", "44"),
+        ("DWDP", "109"),
+        ("BHF", "143"),
+        ("BHGE", "152"),
+        ("DXC", "215"),
+        ("HLT", "276"),
+        ("AAPL", "1259"),
+        ("BRK.B", "1259"),
+    ] {
         assert_eq!(of(symbol)[1], rows, "{symbol}");
     }
     for (symbol, missing) in [("DHR", "2"), ("O", "2"), ("BHF", "1"), ("AAPL", "0")] {

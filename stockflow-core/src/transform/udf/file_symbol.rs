@@ -7,11 +7,15 @@ use datafusion::logical_expr::{Expr, ScalarUDF};
 
 use super::{Simple, map_text};
 
-static UDF: LazyLock<Arc<ScalarUDF>> =
-    LazyLock::new(|| Simple::udf("stockflow_file_symbol", 1, DataType::Utf8, |args| map_text(args, |path| symbol_of(path).map(str::to_string))));
+static UDF: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| {
+    Simple::udf("stockflow_file_symbol", 1, DataType::Utf8, |args| {
+        map_text(args, |path| symbol_of(path).map(str::to_string))
+    })
+});
 
 /// Endings that are no part of the stem, the outer ones first.
-const ENDINGS: [&str; 11] = [".gz", ".zst", ".bz2", ".xz", ".csv", ".tsv", ".txt", ".parquet", ".ndjson", ".jsonl", ".json"];
+const ENDINGS: [&str; 11] =
+    [".gz", ".zst", ".bz2", ".xz", ".csv", ".tsv", ".txt", ".parquet", ".ndjson", ".jsonl", ".json"];
 
 /// The stem of a file's name up to the first `_`; NULL if nothing is left.
 pub(crate) fn file_symbol(path: Expr) -> Expr {

@@ -17,7 +17,9 @@ use arrow::array::{Array, StringArray};
 use arrow::datatypes::DataType;
 use datafusion::common::cast::as_string_array;
 use datafusion::error::{DataFusionError, Result};
-use datafusion::logical_expr::{AggregateUDF, ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+use datafusion::logical_expr::{
+    AggregateUDF, ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
 use datafusion::scalar::ScalarValue;
 
 pub(crate) use file_symbol::file_symbol;
@@ -50,7 +52,12 @@ struct Simple {
 }
 
 impl Simple {
-    fn udf(name: &'static str, arguments: usize, result: DataType, call: fn(&ScalarFunctionArgs) -> Result<ColumnarValue>) -> Arc<ScalarUDF> {
+    fn udf(
+        name: &'static str,
+        arguments: usize,
+        result: DataType,
+        call: fn(&ScalarFunctionArgs) -> Result<ColumnarValue>,
+    ) -> Arc<ScalarUDF> {
         let signature = Signature::any(arguments, Volatility::Immutable);
         Arc::new(ScalarUDF::new_from_impl(Self { name, signature, result, call }))
     }

@@ -10,7 +10,8 @@ use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUD
 
 use super::{Simple, array_arg, literal_arg};
 
-static UDF: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| Simple::udf("stockflow_number", 2, DataType::Struct(fields()), call));
+static UDF: LazyLock<Arc<ScalarUDF>> =
+    LazyLock::new(|| Simple::udf("stockflow_number", 2, DataType::Struct(fields()), call));
 
 /// Words that mean that there is no value.
 const NOTHING: [&str; 9] = ["", "-", "--", "null", "none", "na", "n/a", "#n/a", "nil"];
@@ -97,7 +98,8 @@ fn ungrouped(whole: &str, group: char) -> Option<String> {
     }
     let mut parts = whole.split(group);
     let first = parts.next()?;
-    let well_formed = (1..=3).contains(&first.len()) && parts.all(|it| it.len() == 3 && it.bytes().all(|b| b.is_ascii_digit()));
+    let well_formed =
+        (1..=3).contains(&first.len()) && parts.all(|it| it.len() == 3 && it.bytes().all(|b| b.is_ascii_digit()));
     well_formed.then(|| whole.replace(group, ""))
 }
 
@@ -112,7 +114,18 @@ mod tests {
 
     #[test]
     fn reads_numbers_as_files_write_them() {
-        for (text, expected) in [("1.5", 1.5), (" 12 ", 12.0), ("1,234,567.25", 1_234_567.25), ("-3", -3.0), ("$1,000", 1000.0), ("1.5M", 1.5e6), ("2e3", 2000.0), ("1e308", 1e308), (".5", 0.5), ("+7", 7.0)] {
+        for (text, expected) in [
+            ("1.5", 1.5),
+            (" 12 ", 12.0),
+            ("1,234,567.25", 1_234_567.25),
+            ("-3", -3.0),
+            ("$1,000", 1000.0),
+            ("1.5M", 1.5e6),
+            ("2e3", 2000.0),
+            ("1e308", 1e308),
+            (".5", 0.5),
+            ("+7", 7.0),
+        ] {
             check(text, Ok(Some(expected)));
         }
         assert_eq!(parse("1.234,5", true), Ok(Some(1234.5)));
@@ -128,6 +141,9 @@ mod tests {
         for text in ["abc", "1,2", "12,34.5", "1.2.3", "5%", "--5", "$", "K", "$inf", "1,234,56", "1.234,5"] {
             check(text, Err(NoNumber));
         }
-        assert!(parse("nan", false).is_ok_and(|it| it.is_some_and(f64::is_nan)), "Clean refuses it, by its rule for what is not finite");
+        assert!(
+            parse("nan", false).is_ok_and(|it| it.is_some_and(f64::is_nan)),
+            "Clean refuses it, by its rule for what is not finite"
+        );
     }
 }

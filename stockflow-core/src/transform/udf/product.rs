@@ -10,7 +10,11 @@ use datafusion::logical_expr::function::AccumulatorArgs;
 use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Expr, Signature, Volatility};
 use datafusion::scalar::ScalarValue;
 
-static UDF: LazyLock<Arc<AggregateUDF>> = LazyLock::new(|| Arc::new(AggregateUDF::new_from_impl(Product { signature: Signature::exact(vec![DataType::Float64], Volatility::Immutable) })));
+static UDF: LazyLock<Arc<AggregateUDF>> = LazyLock::new(|| {
+    Arc::new(AggregateUDF::new_from_impl(Product {
+        signature: Signature::exact(vec![DataType::Float64], Volatility::Immutable),
+    }))
+});
 
 /// The product of the numbers; NULLs are passed over, and no number at all gives 1.
 pub(crate) fn product(number: Expr) -> Expr {

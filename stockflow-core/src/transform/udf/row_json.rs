@@ -32,7 +32,8 @@ pub(super) fn udf() -> Arc<ScalarUDF> {
 fn call(args: &ScalarFunctionArgs) -> Result<ColumnarValue> {
     let rows = array_arg(args, 0)?;
     let rows = as_struct_array(&rows)?;
-    let batch = RecordBatch::try_new(Arc::new(arrow::datatypes::Schema::new(rows.fields().clone())), rows.columns().to_vec())?;
+    let batch =
+        RecordBatch::try_new(Arc::new(arrow::datatypes::Schema::new(rows.fields().clone())), rows.columns().to_vec())?;
     let mut text = Vec::new();
     let mut writer = LineDelimitedWriter::new(&mut text);
     writer.write(&batch)?;

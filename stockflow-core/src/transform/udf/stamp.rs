@@ -7,7 +7,9 @@ use arrow::array::timezone::Tz;
 use arrow::array::{Array, ArrayRef, BooleanBuilder, Date32Builder, StructArray, TimestampMicrosecondBuilder};
 use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
 use chrono::{DateTime, Datelike, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime, Offset, TimeZone, Utc};
-use datafusion::common::cast::{as_date32_array, as_float64_array, as_int64_array, as_string_array, as_timestamp_microsecond_array};
+use datafusion::common::cast::{
+    as_date32_array, as_float64_array, as_int64_array, as_string_array, as_timestamp_microsecond_array,
+};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, lit};
 use datafusion::scalar::ScalarValue;
@@ -17,7 +19,8 @@ use super::{Simple, array_arg, literal_arg};
 use crate::error::Error;
 use crate::transform::expr::instant;
 
-static UDF: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| Simple::udf("stockflow_stamp", 3, DataType::Struct(fields()), call));
+static UDF: LazyLock<Arc<ScalarUDF>> =
+    LazyLock::new(|| Simple::udf("stockflow_stamp", 3, DataType::Struct(fields()), call));
 
 /// Which of two numbers is the month in `01/02/2024` and `01-02-2024`: decided once, never guessed row by row.
 ///
@@ -49,7 +52,13 @@ pub(crate) fn stamp(value: Expr, order: DateOrder, zone: Option<&str>) -> Expr {
 ///
 /// [`Error::InvalidParameter`] if nobody knows it.
 pub(crate) fn zone(name: &str) -> Result<Tz, Error> {
-    Tz::from_str(name).map_err(|_| Error::parameter("normalize", "timezone", format!("`{name}` is no time zone; write `UTC`, `America/New_York` or `+02:00`")))
+    Tz::from_str(name).map_err(|_| {
+        Error::parameter(
+            "normalize",
+            "timezone",
+            format!("`{name}` is no time zone; write `UTC`, `America/New_York` or `+02:00`"),
+        )
+    })
 }
 
 pub(super) fn udf() -> Arc<ScalarUDF> {
@@ -68,18 +77,30 @@ fn fields() -> Fields {
 fn call(args: &ScalarFunctionArgs) -> Result<ColumnarValue> {
     let values = array_arg(args, 0)?;
     let reader = Reader {
-        order: if literal_arg(args, 1)?.as_deref() == Some("day_first") { DateOrder::DayFirst } else { DateOrder::MonthFirst },
+        order: if literal_arg(args, 1)?.as_deref() == Some("day_first") {
+            DateOrder::DayFirst
+        } else {
+            DateOrder::MonthFirst
+        },
         zone: literal_arg(args, 2)?.map(|name| zone(&name)).transpose()?,
     };
     let mut out = Builders::new(values.len());
     match values.data_type() {
         DataType::Utf8 => as_string_array(&values)?.iter().for_each(|it| out.append(it.and_then(|it| reader.text(it)))),
-        DataType::Int64 => as_int64_array(&values)?.iter().for_each(|it| out.append(it.and_then(|it| reader.whole_number(it)))),
-        DataType::Float64 => as_float64_array(&values)?.iter().for_each(|it| out.append(it.and_then(|it| reader.number(it)))),
-        DataType::Date32 => as_date32_array(&values)?.iter().for_each(|it| out.append(it.and_then(days).and_then(|it| reader.day(it)))),
+        DataType::Int64 => {
+            as_int64_array(&values)?.iter().for_each(|it| out.append(it.and_then(|it| reader.whole_number(it))))
+        }
+        DataType::Float64 => {
+            as_float64_array(&values)?.iter().for_each(|it| out.append(it.and_then(|it| reader.number(it))))
+        }
+        DataType::Date32 => {
+            as_date32_array(&values)?.iter().for_each(|it| out.append(it.and_then(days).and_then(|it| reader.day(it))))
+        }
         DataType::Timestamp(TimeUnit::Microsecond, own) => {
             let own = own.as_deref().map(zone).transpose()?;
-            as_timestamp_microsecond_array(&values)?.iter().for_each(|it| out.append(it.and_then(|it| reader.timestamp(it, own))));
+            as_timestamp_microsecond_array(&values)?
+                .iter()
+                .for_each(|it| out.append(it.and_then(|it| reader.timestamp(it, own))));
         }
         other => return Err(DataFusionError::Internal(format!("stockflow_stamp does not read {other}"))),
     }
@@ -120,8 +141,12 @@ impl Builders {
     }
 
     fn finish(mut self) -> Result<ColumnarValue> {
-        let columns: Vec<ArrayRef> =
-            vec![Arc::new(self.ts.finish()), Arc::new(self.date.finish()), Arc::new(self.timed.finish()), Arc::new(self.midnight.finish())];
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(self.ts.finish()),
+            Arc::new(self.date.finish()),
+            Arc::new(self.timed.finish()),
+            Arc::new(self.midnight.finish()),
+        ];
         Ok(ColumnarValue::Array(Arc::new(StructArray::try_new(fields(), columns, None)?)))
     }
 }
@@ -159,7 +184,12 @@ impl Reader {
     }
 
     fn stamp(&self, ts: DateTime<Utc>, local: NaiveDateTime) -> Option<Stamp> {
-        let stamp = Stamp { micros: ts.timestamp_micros(), date: local.date(), timed: true, midnight: local.time() == NaiveTime::MIN };
+        let stamp = Stamp {
+            micros: ts.timestamp_micros(),
+            date: local.date(),
+            timed: true,
+            midnight: local.time() == NaiveTime::MIN,
+        };
         plausible(stamp.date).then_some(stamp)
     }
 
@@ -197,7 +227,11 @@ impl Reader {
         }
         // Seconds with a fraction, as Python's clock gives them.
         let seconds = (31_536_000.0..1e11).contains(&value.abs());
-        if seconds { self.fixed(DateTime::from_timestamp_micros((value * 1e6).round() as i64)?.fixed_offset()) } else { None }
+        if seconds {
+            self.fixed(DateTime::from_timestamp_micros((value * 1e6).round() as i64)?.fixed_offset())
+        } else {
+            None
+        }
     }
 
     fn text(&self, text: &str) -> Option<Stamp> {
@@ -206,7 +240,9 @@ impl Reader {
         if let Some(date) = iso_date(text) {
             return self.day(date);
         }
-        if text.bytes().all(|b| b.is_ascii_digit() || b == b'-' || b == b'.') && let Some(stamp) = self.digits(text) {
+        if text.bytes().all(|b| b.is_ascii_digit() || b == b'-' || b == b'.')
+            && let Some(stamp) = self.digits(text)
+        {
             return Some(stamp);
         }
         let (date, time) = split_time(text);
@@ -239,7 +275,11 @@ impl Reader {
         match zone {
             None => self.local(local),
             Some(name) => {
-                let zone = if matches!(name, "Z" | "z" | "UTC" | "GMT") { Tz::from_str("UTC").ok()? } else { Tz::from_str(name).ok()? };
+                let zone = if matches!(name, "Z" | "z" | "UTC" | "GMT") {
+                    Tz::from_str("UTC").ok()?
+                } else {
+                    Tz::from_str(name).ok()?
+                };
                 let ts = zone.from_local_datetime(&local).earliest()?;
                 self.fixed(ts.with_timezone(&ts.offset().fix()))
             }
@@ -248,7 +288,10 @@ impl Reader {
 
     /// A date in words or numbers, without a time.
     fn date(&self, text: &str) -> Option<NaiveDate> {
-        let mut parts: Vec<&str> = text.split(|c: char| c.is_whitespace() || matches!(c, '-' | '/' | '.' | ',')).filter(|it| !it.is_empty()).collect();
+        let mut parts: Vec<&str> = text
+            .split(|c: char| c.is_whitespace() || matches!(c, '-' | '/' | '.' | ','))
+            .filter(|it| !it.is_empty())
+            .collect();
         if parts.len() == 4 && is_weekday(parts[0]) {
             parts.remove(0);
         }
@@ -322,7 +365,10 @@ fn split_time(text: &str) -> (&str, Option<&str>) {
         // The hour begins after the last blank or `T` before the first colon.
         Some(colon) => text.get(..colon).and_then(|it| it.rfind([' ', 'T', 't'])),
         // `20240102T153000`.
-        None => text.get(..9).filter(|it| it.bytes().take(8).all(|b| b.is_ascii_digit())).and_then(|it| it.find(['T', 't', ' '])),
+        None => text
+            .get(..9)
+            .filter(|it| it.bytes().take(8).all(|b| b.is_ascii_digit()))
+            .and_then(|it| it.find(['T', 't', ' '])),
     };
     match clock {
         Some(at) => (text.get(..at).unwrap_or_default(), text.get(at + 1..)),
@@ -339,7 +385,9 @@ fn split_zone(text: &str) -> (&str, Option<&str>) {
         _ => false,
     };
     let at = text.char_indices().find(|(at, c)| begins(*at, *c)).map(|(at, _)| at);
-    let named = text.find(' ').filter(|at| text.get(at + 1..).is_some_and(|it| !it.to_ascii_uppercase().ends_with('M') || it.contains('/')));
+    let named = text
+        .find(' ')
+        .filter(|at| text.get(at + 1..).is_some_and(|it| !it.to_ascii_uppercase().ends_with('M') || it.contains('/')));
     let at = match (at, named) {
         (Some(at), Some(named)) => Some(at.min(named)),
         (at, named) => at.or(named),
@@ -356,7 +404,9 @@ fn clock_time(text: &str) -> Option<NaiveTime> {
     if !text.contains(':') {
         return compact_time(text);
     }
-    ["%H:%M:%S%.f", "%H:%M", "%I:%M:%S %p", "%I:%M %p", "%I:%M%p"].iter().find_map(|format| NaiveTime::parse_from_str(text, format).ok())
+    ["%H:%M:%S%.f", "%H:%M", "%I:%M:%S %p", "%I:%M %p", "%I:%M%p"]
+        .iter()
+        .find_map(|format| NaiveTime::parse_from_str(text, format).ok())
 }
 
 fn number_of(text: &str) -> Option<u32> {
@@ -376,13 +426,26 @@ fn year_of(text: &str) -> Option<i32> {
 }
 
 fn month_of(text: &str) -> Option<u32> {
-    const MONTHS: [&str; 12] = ["january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december"];
+    const MONTHS: [&str; 12] = [
+        "january",
+        "february",
+        "march",
+        "april",
+        "may",
+        "june",
+        "july",
+        "august",
+        "september",
+        "october",
+        "november",
+        "december",
+    ];
     let text = text.to_ascii_lowercase();
     if text == "sept" {
         return Some(9);
     }
     let fits = |month: &&str| text == **month || (text.len() == 3 && month.starts_with(&text));
-    MONTHS.iter().position(|month| fits(&month)).and_then(|at| u32::try_from(at + 1).ok())
+    MONTHS.iter().position(fits).and_then(|at| u32::try_from(at + 1).ok())
 }
 
 fn is_weekday(text: &str) -> bool {
@@ -408,7 +471,11 @@ mod tests {
     fn check_in(text: &str, order: DateOrder, zone: Option<&str>, expected: &str) {
         let found = match read(text, order, zone) {
             None => "-".to_string(),
-            Some(it) if it.timed => format!("{} {}", it.date, DateTime::from_timestamp_micros(it.micros).unwrap().format("%Y-%m-%dT%H:%M:%S%.f")),
+            Some(it) if it.timed => format!(
+                "{} {}",
+                it.date,
+                DateTime::from_timestamp_micros(it.micros).unwrap().format("%Y-%m-%dT%H:%M:%S%.f")
+            ),
             Some(it) => it.date.to_string(),
         };
         assert_eq!(found, expected, "{text}");
@@ -417,8 +484,24 @@ mod tests {
     #[test]
     fn reads_days_in_many_forms() {
         for text in [
-            "2024-01-02", "2024/01/02", "2024.01.02", "20240102", "01/02/2024", "1/2/2024", "01-02-2024", "02.01.2024", "2.1.24", "1/2/24", "2-Jan-2024", "Jan 2, 2024", "January 2 2024",
-            "2 January 2024", "Tue, 2 Jan 2024", "2024-Jan-02", "02-JAN-24", " 2024-01-02 ",
+            "2024-01-02",
+            "2024/01/02",
+            "2024.01.02",
+            "20240102",
+            "01/02/2024",
+            "1/2/2024",
+            "01-02-2024",
+            "02.01.2024",
+            "2.1.24",
+            "1/2/24",
+            "2-Jan-2024",
+            "Jan 2, 2024",
+            "January 2 2024",
+            "2 January 2024",
+            "Tue, 2 Jan 2024",
+            "2024-Jan-02",
+            "02-JAN-24",
+            " 2024-01-02 ",
         ] {
             check(text, "2024-01-02");
         }
@@ -460,14 +543,39 @@ mod tests {
         check_in("2024-01-03T01:00:00Z", DateOrder::MonthFirst, zone, "2024-01-02 2024-01-03T01:00:00");
         check_in("2024-03-10 02:30:00", DateOrder::MonthFirst, zone, "-");
         check_in("2024-11-03 01:30:00", DateOrder::MonthFirst, zone, "2024-11-03 2024-11-03T05:30:00");
-        assert!(read("2024-01-02 00:00:00-05:00", DateOrder::MonthFirst, None).unwrap().midnight, "the midnight of the place where it was written");
+        assert!(
+            read("2024-01-02 00:00:00-05:00", DateOrder::MonthFirst, None).unwrap().midnight,
+            "the midnight of the place where it was written"
+        );
     }
 
     #[test]
     fn nonsense_is_nothing() {
         for text in [
-            "", "-", ".", "abc", "2024-13-01", "2024-02-30", "24-01-02", "12", "0", "99999999", "2024-01", "2024-01-02T25:00", "2024-01-02 12:00 Mars/Base", "0001-01-01", "9999-12-31", "20240230", "1/2",
-            "2024-01-02-03", "--", "1e9", "Foo 2, 2024", "2024-01-02T", "é2024:01", "99999999999999999999999",
+            "",
+            "-",
+            ".",
+            "abc",
+            "2024-13-01",
+            "2024-02-30",
+            "24-01-02",
+            "12",
+            "0",
+            "99999999",
+            "2024-01",
+            "2024-01-02T25:00",
+            "2024-01-02 12:00 Mars/Base",
+            "0001-01-01",
+            "9999-12-31",
+            "20240230",
+            "1/2",
+            "2024-01-02-03",
+            "--",
+            "1e9",
+            "Foo 2, 2024",
+            "2024-01-02T",
+            "é2024:01",
+            "99999999999999999999999",
         ] {
             check(text, "-");
         }
@@ -477,7 +585,11 @@ mod tests {
     fn numbers_are_told_apart_by_their_size() {
         let reader = Reader { order: DateOrder::MonthFirst, zone: None };
         assert_eq!(reader.number(20_240_102.0).unwrap().date, ymd(2024, 1, 2).unwrap());
-        assert!(reader.number(f64::NAN).is_none() && reader.number(1e300).is_none() && reader.number(f64::INFINITY).is_none());
+        assert!(
+            reader.number(f64::NAN).is_none()
+                && reader.number(1e300).is_none()
+                && reader.number(f64::INFINITY).is_none()
+        );
         assert!(reader.whole_number(i64::MIN).is_none() && reader.whole_number(7).is_none());
     }
 }

@@ -12,10 +12,14 @@ use super::{Simple, array_arg, literal_arg, map_text};
 use crate::transform::interval::Interval;
 
 static WIDTH: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| {
-    Simple::udf("stockflow_width", 1, DataType::Utf8, |args| map_text(args, |text| text.parse::<Interval>().ok().map(|it| it.to_string())))
+    Simple::udf("stockflow_width", 1, DataType::Utf8, |args| {
+        map_text(args, |text| text.parse::<Interval>().ok().map(|it| it.to_string()))
+    })
 });
-static PER_YEAR: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| Simple::udf("stockflow_per_year", 1, DataType::Float64, count_per_year));
-static PART_OF: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| Simple::udf("stockflow_part_of", 2, DataType::Boolean, is_part_of));
+static PER_YEAR: LazyLock<Arc<ScalarUDF>> =
+    LazyLock::new(|| Simple::udf("stockflow_per_year", 1, DataType::Float64, count_per_year));
+static PART_OF: LazyLock<Arc<ScalarUDF>> =
+    LazyLock::new(|| Simple::udf("stockflow_part_of", 2, DataType::Boolean, is_part_of));
 
 /// The interval that a text means, spelled as we do; NULL if it means none.
 pub(crate) fn width(text: Expr) -> Expr {

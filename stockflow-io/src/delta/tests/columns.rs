@@ -14,7 +14,9 @@ use super::super::{DeltaHistory, DeltaSink};
 use super::support::*;
 
 fn table(columns: Vec<(&str, ArrayRef)>) -> EpochRows {
-    let batch = RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true))).unwrap();
+    let batch =
+        RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true)))
+            .unwrap();
     rows_of(RelationSchema::new("x", batch.schema()).with_key(["k"]), vec![batch])
 }
 
@@ -27,12 +29,27 @@ async fn a_new_column_is_added() {
     let lake = Lake::new();
     let sink = lake.sink();
     write_new(&sink, 1, &table(vec![("k", texts(&["a", "b"])), ("v", Arc::new(Int64Array::from(vec![1, 2])))])).await;
-    let more = table(vec![("k", texts(&["b", "c"])), ("w", Arc::new(Float64Array::from(vec![0.5, 0.25]))), ("v", Arc::new(Int64Array::from(vec![2, 3])))]);
+    let more = table(vec![
+        ("k", texts(&["b", "c"])),
+        ("w", Arc::new(Float64Array::from(vec![0.5, 0.25]))),
+        ("v", Arc::new(Int64Array::from(vec![2, 3]))),
+    ]);
     assert_eq!(write(&sink, 2, &more).await.unwrap().rows, 2);
-    assert_eq!(query(&lake.url("bars"), "SELECT k, v, coalesce(w, -1) FROM t ORDER BY k").await, "a 1 -1.0 | b 2 0.5 | c 3 0.25");
-    let error = write(&sink, 3, &table(vec![("k", texts(&["a"])), ("v", texts(&["x"])), ("w", Arc::new(Float64Array::from(vec![0.5])))])).await.unwrap_err();
+    assert_eq!(
+        query(&lake.url("bars"), "SELECT k, v, coalesce(w, -1) FROM t ORDER BY k").await,
+        "a 1 -1.0 | b 2 0.5 | c 3 0.25"
+    );
+    let error = write(
+        &sink,
+        3,
+        &table(vec![("k", texts(&["a"])), ("v", texts(&["x"])), ("w", Arc::new(Float64Array::from(vec![0.5])))]),
+    )
+    .await
+    .unwrap_err();
     assert!(error.to_string().contains("the column `v` was Int64 and is Utf8"), "{error}");
-    let error = write(&sink, 3, &table(vec![("k", texts(&["a"])), ("v", Arc::new(Int64Array::from(vec![1])))])).await.unwrap_err();
+    let error = write(&sink, 3, &table(vec![("k", texts(&["a"])), ("v", Arc::new(Int64Array::from(vec![1])))]))
+        .await
+        .unwrap_err();
     assert!(error.to_string().contains("the column `w` is gone"), "{error}");
     assert!(error.to_string().contains("--rebuild"), "{error}");
 }
@@ -43,8 +60,13 @@ async fn revisions_follow_new_columns() {
     let sink = lake.sink();
     let with = |close: f64, as_of: &str, note: Option<&str>| {
         let bars = batch(&[bar("A", "2024-01-02", close, as_of)]);
-        let mut columns: Vec<(String, ArrayRef, bool)> =
-            bars.schema().fields().iter().zip(bars.columns()).map(|(field, column)| (field.name().clone(), Arc::clone(column), field.is_nullable())).collect();
+        let mut columns: Vec<(String, ArrayRef, bool)> = bars
+            .schema()
+            .fields()
+            .iter()
+            .zip(bars.columns())
+            .map(|(field, column)| (field.name().clone(), Arc::clone(column), field.is_nullable()))
+            .collect();
         if let Some(note) = note {
             columns.push(("note".into(), texts(&[note]), true));
         }
@@ -56,9 +78,14 @@ async fn revisions_follow_new_columns() {
     write(&sink, 2, &with(2.0, "2024-02-02", None)).await.unwrap();
     write(&sink, 3, &with(3.0, "2024-02-03", Some("x"))).await.unwrap();
     write(&sink, 4, &with(4.0, "2024-02-04", Some("y"))).await.unwrap();
-    assert_eq!(query(&lake.url("bars_revisions"), "SELECT close, coalesce(note, '-') FROM t ORDER BY as_of").await, "1.0 - | 2.0 - | 3.0 x");
+    assert_eq!(
+        query(&lake.url("bars_revisions"), "SELECT close, coalesce(note, '-') FROM t ORDER BY as_of").await,
+        "1.0 - | 2.0 - | 3.0 x"
+    );
     let session = datafusion::prelude::SessionContext::new();
-    let view = super::super::as_of_view(&session, lake.url("bars"), "2024-02-02T00:00:00Z".parse().unwrap(), true).await.unwrap();
+    let view = super::super::as_of_view(&session, lake.url("bars"), "2024-02-02T00:00:00Z".parse().unwrap(), true)
+        .await
+        .unwrap();
     assert_eq!(print(view.select_columns(&["close"]).unwrap().collect().await.unwrap()), "2.0");
 }
 
@@ -70,7 +97,9 @@ async fn overwrite_replaces_the_whole_table() {
     write(&sink, 2, &table(vec![("k", texts(&["c"])), ("w", texts(&["x"]))])).await.unwrap();
     assert_eq!(query(&lake.url("bars"), "SELECT * FROM t").await, "c x");
     // Other partitions, too.
-    write(&sink, 3, &rows(&[bar("A", "2024-01-02", 1.0, "2024-01-03"), bar("A", "2024-01-02", 2.0, "2024-01-04")])).await.unwrap();
+    write(&sink, 3, &rows(&[bar("A", "2024-01-02", 1.0, "2024-01-03"), bar("A", "2024-01-02", 2.0, "2024-01-04")]))
+        .await
+        .unwrap();
     assert_eq!(closes(&lake.url("bars")).await, "A 2024-01-02 2.0");
     write(&sink, 4, &rows(&[])).await.unwrap();
     assert_eq!(query(&lake.url("bars"), "SELECT count(*) FROM t").await, "0");
@@ -108,7 +137,12 @@ async fn a_row_without_a_key_is_refused() {
 async fn partitions_can_be_chosen() {
     let lake = Lake::new();
     let sink = DeltaSink::new(lake.url("bars")).unwrap().with_partition_by(["symbol"]);
-    write_new(&sink, 1, &rows(&[bar("A", "2024-01-02", 1.0, "2024-01-03"), bar("B/..", "2024-01-02", 2.0, "2024-01-03")])).await;
+    write_new(
+        &sink,
+        1,
+        &rows(&[bar("A", "2024-01-02", 1.0, "2024-01-03"), bar("B/..", "2024-01-02", 2.0, "2024-01-03")]),
+    )
+    .await;
     write(&sink, 2, &rows(&[bar("B/..", "2024-01-02", 3.0, "2024-01-04")])).await.unwrap();
     assert_eq!(closes(&lake.url("bars")).await, "A 2024-01-02 1.0 | B/.. 2024-01-02 3.0");
     assert!(lake.objects("bars").iter().any(|path| path.contains("/symbol=B_../")), "{:?}", lake.objects("bars"));
@@ -129,8 +163,21 @@ async fn intraday_bars_lie_in_months() {
     let lake = Lake::new();
     let sink = lake.sink();
     let minute = |ts: &str| Bar { interval: "1m".into(), ts: at(ts), ..bar("A", "2024-01-02", 1.0, "2024-06-01") };
-    write_new(&sink, 1, &rows(&[minute("2024-01-31T23:59:00Z"), minute("2024-02-01T00:00:00Z"), bar("A", "2024-02-01", 1.0, "2024-06-01")])).await;
-    let folders: Vec<String> = lake.objects("bars").iter().map(|path| path.split("/interval=").nth(1).unwrap().rsplit_once('/').unwrap().0.to_owned()).collect();
+    write_new(
+        &sink,
+        1,
+        &rows(&[
+            minute("2024-01-31T23:59:00Z"),
+            minute("2024-02-01T00:00:00Z"),
+            bar("A", "2024-02-01", 1.0, "2024-06-01"),
+        ]),
+    )
+    .await;
+    let folders: Vec<String> = lake
+        .objects("bars")
+        .iter()
+        .map(|path| path.split("/interval=").nth(1).unwrap().rsplit_once('/').unwrap().0.to_owned())
+        .collect();
     assert_eq!(folders, ["1d/span=2024", "1m/span=2024-01", "1m/span=2024-02"]);
     assert_eq!(write(&sink, 2, &rows(&[minute("2024-01-31T23:59:00Z")])).await.unwrap().rows, 0);
 }
@@ -140,13 +187,25 @@ async fn structs_and_foreign_types_are_kept() {
     let lake = Lake::new();
     let sink = lake.sink();
     let values: ArrayRef = Arc::new(Float64Array::from(vec![1.5, 2.5]));
-    let inner: ArrayRef = Arc::new(StructArray::from(vec![(Arc::new(Field::new("signal", DataType::Float64, true)), values)]));
+    let inner: ArrayRef =
+        Arc::new(StructArray::from(vec![(Arc::new(Field::new("signal", DataType::Float64, true)), values)]));
     let ns: ArrayRef = Arc::new(arrow::array::TimestampNanosecondArray::from(vec![1_000_000_000, 2_000]));
     let view: ArrayRef = Arc::new(arrow::array::StringViewArray::from(vec!["x", "y"]));
     let unsigned: ArrayRef = Arc::new(arrow::array::UInt64Array::from(vec![1, 2]));
-    let one = || table(vec![("k", texts(&["a", "b"])), ("macd", Arc::clone(&inner)), ("t", Arc::clone(&ns)), ("s", Arc::clone(&view)), ("n", Arc::clone(&unsigned))]);
+    let one = || {
+        table(vec![
+            ("k", texts(&["a", "b"])),
+            ("macd", Arc::clone(&inner)),
+            ("t", Arc::clone(&ns)),
+            ("s", Arc::clone(&view)),
+            ("n", Arc::clone(&unsigned)),
+        ])
+    };
     write_new(&sink, 1, &one()).await;
-    assert_eq!(query(&lake.url("bars"), "SELECT macd['signal'], t, s, n FROM t ORDER BY k").await, "1.5 1970-01-01T00:00:01Z x 1 | 2.5 1970-01-01T00:00:00.000002Z y 2");
+    assert_eq!(
+        query(&lake.url("bars"), "SELECT macd['signal'], t, s, n FROM t ORDER BY k").await,
+        "1.5 1970-01-01T00:00:01Z x 1 | 2.5 1970-01-01T00:00:00.000002Z y 2"
+    );
     assert_eq!(write(&sink, 2, &one()).await.unwrap().rows, 0);
 }
 
@@ -157,11 +216,22 @@ async fn history_is_pinned_and_skips_files() {
     let history = DeltaHistory::new(lake.url("bars")).unwrap();
     write_new(&sink, 1, &rows(&[bar("A", "2024-01-02", 1.0, "2024-01-03")])).await;
     let pinned = history.version().await.unwrap().unwrap();
-    write(&sink, 2, &rows(&[bar("A", "2024-01-02", 2.0, "2024-01-04"), bar("B", "2024-01-02", 3.0, "2024-01-04"), bar("C", "2023-01-02", 4.0, "2024-01-04")])).await.unwrap();
+    write(
+        &sink,
+        2,
+        &rows(&[
+            bar("A", "2024-01-02", 2.0, "2024-01-04"),
+            bar("B", "2024-01-02", 3.0, "2024-01-04"),
+            bar("C", "2023-01-02", 4.0, "2024-01-04"),
+        ]),
+    )
+    .await
+    .unwrap();
     let newest = history.version().await.unwrap().unwrap();
     let session = datafusion::prelude::SessionContext::new();
     let read = async |version: &str, symbols: Option<&[&str]>| {
-        let symbols: Option<Vec<String>> = symbols.map(|symbols| symbols.iter().map(|&symbol| symbol.to_owned()).collect());
+        let symbols: Option<Vec<String>> =
+            symbols.map(|symbols| symbols.iter().map(|&symbol| symbol.to_owned()).collect());
         let table = history.table(version, symbols.as_deref()).await.unwrap();
         let frame = session.read_table(table).unwrap().select_columns(&["symbol", "close"]).unwrap();
         print(frame.sort_by(vec![datafusion::prelude::col("symbol")]).unwrap().collect().await.unwrap())
@@ -179,7 +249,9 @@ async fn history_is_pinned_and_skips_files() {
 async fn files_are_rolled() {
     let lake = Lake::new();
     let sink = lake.sink().with_target_file_size(1);
-    let bars: Vec<_> = (0..20_000).map(|n| Bar { ts: at("2024-01-01") + n * 1_000_000, ..bar("A", "2024-01-02", n as f64, "2024-06-01") }).collect();
+    let bars: Vec<_> = (0..20_000)
+        .map(|n| Bar { ts: at("2024-01-01") + n * 1_000_000, ..bar("A", "2024-01-02", n as f64, "2024-06-01") })
+        .collect();
     write_new(&sink, 1, &rows(&bars)).await;
     assert!(lake.objects("bars").len() > 1, "{:?}", lake.objects("bars"));
     assert_eq!(query(&lake.url("bars"), "SELECT count(*), min(close), max(close) FROM t").await, "20000 0.0 19999.0");

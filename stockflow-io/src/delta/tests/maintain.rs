@@ -16,15 +16,25 @@ async fn small_files_are_put_together_and_old_ones_removed() {
     sink.open(&id(), Generation(1)).await.unwrap();
     for epoch in 1..=6_u32 {
         let day = format!("2024-01-{:02}", epoch + 1);
-        write(&sink, u64::from(epoch), &rows(&[bar("B", &day, f64::from(epoch), "2024-02-01"), bar("A", &day, 0.5, "2024-02-01")])).await.unwrap();
+        write(
+            &sink,
+            u64::from(epoch),
+            &rows(&[bar("B", &day, f64::from(epoch), "2024-02-01"), bar("A", &day, 0.5, "2024-02-01")]),
+        )
+        .await
+        .unwrap();
     }
     write(&sink, 7, &rows(&[bar("A", "2023-01-02", 9.0, "2024-02-01")])).await.unwrap();
     let before = closes(&lake.url("bars")).await;
     let pinned = DeltaHistory::new(lake.url("bars")).unwrap().version().await.unwrap().unwrap();
     let (objects, commits) = (lake.objects("bars"), lake.commits("bars"));
 
-    let dry = maintain(lake.url("bars"), &MaintainOptions { dry_run: true, ..MaintainOptions::default() }).await.unwrap();
-    assert_eq!(dry.compacted.iter().map(|done| (done.partition.as_str(), done.files_before)).collect::<Vec<_>>(), [("interval=1d/span=2024", 6)]);
+    let dry =
+        maintain(lake.url("bars"), &MaintainOptions { dry_run: true, ..MaintainOptions::default() }).await.unwrap();
+    assert_eq!(
+        dry.compacted.iter().map(|done| (done.partition.as_str(), done.files_before)).collect::<Vec<_>>(),
+        [("interval=1d/span=2024", 6)]
+    );
     assert!(dry.compacted[0].bytes_before > 0);
     assert_eq!((lake.objects("bars"), lake.commits("bars")), (objects, commits), "a dry run changes nothing");
 
@@ -58,7 +68,9 @@ async fn a_writers_staged_files_are_not_removed() {
     let sink = lake.sink();
     write_new(&sink, 1, &rows(&[bar("A", "2024-01-02", 1.0, "2024-02-01")])).await;
     let staged = sink.stage(&token(2), &rows(&[bar("A", "2024-01-03", 2.0, "2024-02-01")])).await.unwrap();
-    let done = maintain(lake.url("bars"), &MaintainOptions { retention: Duration::ZERO, ..MaintainOptions::default() }).await.unwrap();
+    let done = maintain(lake.url("bars"), &MaintainOptions { retention: Duration::ZERO, ..MaintainOptions::default() })
+        .await
+        .unwrap();
     assert_eq!(done.removed_files, 0);
     sink.commit(staged).await.unwrap();
     assert_eq!(closes(&lake.url("bars")).await, "A 2024-01-02 1.0 | A 2024-01-03 2.0");
@@ -77,7 +89,10 @@ async fn compaction_beside_a_writer_loses_nothing() {
     });
     for epoch in 2..=20_u32 {
         // A new bar, and a correction of the first.
-        let rows = rows(&[bar("A", &format!("2024-01-{epoch:02}"), f64::from(epoch), "2024-02-01"), bar("A", "2024-01-01", f64::from(epoch), &format!("2024-03-{epoch:02}"))]);
+        let rows = rows(&[
+            bar("A", &format!("2024-01-{epoch:02}"), f64::from(epoch), "2024-02-01"),
+            bar("A", "2024-01-01", f64::from(epoch), &format!("2024-03-{epoch:02}")),
+        ]);
         assert_eq!(write(&sink, u64::from(epoch), &rows).await.unwrap().rows, 2);
     }
     keeper.await.unwrap();

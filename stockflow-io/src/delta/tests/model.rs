@@ -13,7 +13,10 @@ use super::support::*;
 type Step = (Vec<(u8, u16, u8, u8)>, u8);
 
 fn make((symbol, day, version, close): (u8, u16, u8, u8)) -> Bar {
-    Bar { ts: at("2022-01-01") + i64::from(day) * 86_400_000_000, ..bar(&format!("S{symbol}"), "2022-01-01", f64::from(close), &format!("2025-01-{:02}", version % 28 + 1)) }
+    Bar {
+        ts: at("2022-01-01") + i64::from(day) * 86_400_000_000,
+        ..bar(&format!("S{symbol}"), "2022-01-01", f64::from(close), &format!("2025-01-{:02}", version % 28 + 1))
+    }
 }
 
 async fn check(steps: Vec<Step>) {
@@ -56,7 +59,8 @@ async fn check(steps: Vec<Step>) {
         }
         assert_eq!(write(&sink, epoch, &rows(&bars)).await.unwrap().rows, changes, "epoch {epoch}");
     }
-    let expected: Vec<String> = model.iter().map(|((symbol, ts), (as_of, close))| format!("{symbol} {ts} {as_of} {close:.1}")).collect();
+    let expected: Vec<String> =
+        model.iter().map(|((symbol, ts), (as_of, close))| format!("{symbol} {ts} {as_of} {close:.1}")).collect();
     let sql = "SELECT symbol, ts::bigint AS a, as_of::bigint AS b, close FROM t ORDER BY 1, 2";
     assert_eq!(query(&lake.url("bars"), sql).await, expected.join(" | "));
     assert_eq!(query(&lake.url("bars_revisions"), "SELECT count(*) FROM t").await, replaced.to_string());

@@ -59,13 +59,22 @@ async fn a_kill_between_revisions_and_table_is_made_good() {
     // What `commit` does first, and then the process is gone.
     {
         let mut attempt: super::super::attempt::Attempt = staged.into_payload().unwrap();
-        let mut opened = super::super::open::open(&super::super::place::Place::parse(&lake.url("bars")).unwrap(), &id(), Generation(2), None).await.unwrap();
+        let mut opened = super::super::open::open(
+            &super::super::place::Place::parse(&lake.url("bars")).unwrap(),
+            &id(),
+            Generation(2),
+            None,
+        )
+        .await
+        .unwrap();
         let revisions = attempt.revisions.take().unwrap();
         // Opening has swept the files of the attempt away, as it should: stage anew.
         assert_eq!(lake.objects("bars_revisions").len(), 0);
         drop(revisions);
-        let settings = super::super::attempt::Settings::new(super::super::place::Place::parse(&lake.url("bars")).unwrap());
-        let mut attempt = super::super::attempt::Attempt::write(&settings, &mut opened, &token(2), &one(2.0)).await.unwrap();
+        let settings =
+            super::super::attempt::Settings::new(super::super::place::Place::parse(&lake.url("bars")).unwrap());
+        let mut attempt =
+            super::super::attempt::Attempt::write(&settings, &mut opened, &token(2), &one(2.0)).await.unwrap();
         let revisions = attempt.revisions.take().unwrap();
         super::super::commit::commit_revisions(&mut opened, &token(2), attempt.id, &revisions).await.unwrap();
     }
@@ -136,7 +145,10 @@ async fn two_that_create_the_table_at_once_agree() {
         let (a, b) = (lake.sink(), lake.sink());
         let (id_a, id_b) = (id(), id());
         let (first, second) = tokio::join!(a.open(&id_a, Generation(1)), b.open(&id_b, Generation(2)));
-        assert!(first.is_ok_and(|held| held.is_none()) || lake.commits("bars") > 0, "refused only if the newer one was there");
+        assert!(
+            first.is_ok_and(|held| held.is_none()) || lake.commits("bars") > 0,
+            "refused only if the newer one was there"
+        );
         assert_eq!(second.unwrap(), None);
         assert!(write(&a, 1, &one(5.0)).await.is_err(), "the older one");
         write(&b, 1, &one(1.0)).await.unwrap();

@@ -16,7 +16,11 @@ fn table(test: &str) -> Option<String> {
         _ => {
             if let Ok(file) = std::env::var("STOCKFLOW_LEFT_OUT_FILE") {
                 let mut file = std::fs::OpenOptions::new().append(true).create(true).open(file).unwrap();
-                writeln!(file, "left out: Delta on S3, {test}: STOCKFLOW_S3_ENDPOINT and STOCKFLOW_S3_BUCKET are not set").unwrap();
+                writeln!(
+                    file,
+                    "left out: Delta on S3, {test}: STOCKFLOW_S3_ENDPOINT and STOCKFLOW_S3_BUCKET are not set"
+                )
+                .unwrap();
             }
             None
         }
@@ -27,7 +31,8 @@ fn table(test: &str) -> Option<String> {
 async fn epochs_corrections_and_restarts() {
     let Some(url) = table("epochs") else { return };
     let sink = DeltaSink::new(&url).unwrap();
-    write_new(&sink, 1, &rows(&[bar("A", "2024-01-02", 1.0, "2024-02-01"), bar("B", "2023-01-02", 2.0, "2024-02-01")])).await;
+    write_new(&sink, 1, &rows(&[bar("A", "2024-01-02", 1.0, "2024-02-01"), bar("B", "2023-01-02", 2.0, "2024-02-01")]))
+        .await;
     drop(sink.stage(&token(2), &rows(&[bar("A", "2024-01-02", 9.0, "2024-02-02")])).await.unwrap());
     let sink = DeltaSink::new(&url).unwrap();
     assert_eq!(sink.open(&id(), Generation(2)).await.unwrap(), Some(token(1)));

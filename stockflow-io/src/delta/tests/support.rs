@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, Date32Array, Float64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::array::{
+    ArrayRef, BooleanArray, Date32Array, Float64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
 use arrow::util::pretty::pretty_format_batches;
 use chrono::{DateTime, NaiveDate, Utc};
 use datafusion::datasource::MemTable;
@@ -41,12 +43,16 @@ pub(super) fn bar(symbol: &str, day: &str, close: f64, as_of: &str) -> Bar {
 pub(super) fn batch(bars: &[Bar]) -> RecordBatch {
     let text = |value: &'static str| Arc::new(StringArray::from_iter_values(bars.iter().map(|_| value))) as ArrayRef;
     let prices = || Arc::new(bars.iter().map(|bar| bar.close).collect::<Float64Array>()) as ArrayRef;
-    let times = |of: fn(&Bar) -> i64| Arc::new(TimestampMicrosecondArray::from_iter_values(bars.iter().map(of)).with_timezone("UTC")) as ArrayRef;
+    let times = |of: fn(&Bar) -> i64| {
+        Arc::new(TimestampMicrosecondArray::from_iter_values(bars.iter().map(of)).with_timezone("UTC")) as ArrayRef
+    };
     let columns: Vec<ArrayRef> = vec![
         Arc::new(bars.iter().map(|bar| bar.symbol.clone()).collect::<StringArray>()),
         Arc::new(StringArray::from_iter_values(bars.iter().map(|bar| &bar.interval))),
         times(|bar| bar.ts),
-        Arc::new(Date32Array::from_iter_values(bars.iter().map(|bar| i32::try_from(bar.ts.div_euclid(86_400_000_000)).unwrap()))),
+        Arc::new(Date32Array::from_iter_values(
+            bars.iter().map(|bar| i32::try_from(bar.ts.div_euclid(86_400_000_000)).unwrap()),
+        )),
         prices(),
         prices(),
         prices(),
@@ -61,7 +67,11 @@ pub(super) fn batch(bars: &[Bar]) -> RecordBatch {
         Arc::new(TimestampMicrosecondArray::from(vec![None; bars.len()]).with_timezone("UTC")),
         times(|bar| bar.as_of),
     ];
-    let nullable = bar_schema().fields().iter().map(|field| field.as_ref().clone().with_nullable(field.is_nullable() || field.name() == "symbol")).collect::<Vec<_>>();
+    let nullable = bar_schema()
+        .fields()
+        .iter()
+        .map(|field| field.as_ref().clone().with_nullable(field.is_nullable() || field.name() == "symbol"))
+        .collect::<Vec<_>>();
     RecordBatch::try_new(Arc::new(arrow::datatypes::Schema::new(nullable)), columns).unwrap()
 }
 
@@ -149,7 +159,9 @@ pub(super) async fn query(url: &str, sql: &str) -> String {
 pub(super) fn print(batches: Vec<RecordBatch>) -> String {
     let table = pretty_format_batches(&batches).unwrap().to_string();
     let rows = table.lines().filter(|line| line.starts_with('|')).skip(1);
-    rows.map(|line| line.split('|').map(str::trim).filter(|cell| !cell.is_empty()).collect::<Vec<_>>().join(" ")).collect::<Vec<_>>().join(" | ")
+    rows.map(|line| line.split('|').map(str::trim).filter(|cell| !cell.is_empty()).collect::<Vec<_>>().join(" "))
+        .collect::<Vec<_>>()
+        .join(" | ")
 }
 
 /// The table's bars: symbol, day, close.

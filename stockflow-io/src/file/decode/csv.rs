@@ -184,11 +184,13 @@ impl Layout {
 fn sniff(header: &[u8]) -> u8 {
     let count = |delimiter: u8| {
         let mut quoted = false;
-        header.iter().filter(|&&byte| {
-            quoted ^= byte == b'"';
-            !quoted && byte == delimiter
-        })
-        .count()
+        header
+            .iter()
+            .filter(|&&byte| {
+                quoted ^= byte == b'"';
+                !quoted && byte == delimiter
+            })
+            .count()
     };
     let mut best = (b',', count(b','));
     for delimiter in [b';', b'\t', b'|'] {
@@ -214,8 +216,20 @@ fn make_unique(names: &mut [String]) {
 }
 
 /// Reads the records of a buffer that begins at a record; gives the bytes and lines that were read.
-pub(super) fn parse_records(buf: &[u8], first_line: u64, eof: bool, layout: &Layout, shape: &Shape, rows: &mut Rows<'_>) -> (usize, u64) {
-    let targets: Vec<_> = layout.names.iter().map(|name| shape.find(name)).map(|idx| idx.and_then(|idx| Some((idx, super::cell::Kind::of(&shape.columns[idx].data_type)?)))).collect();
+pub(super) fn parse_records(
+    buf: &[u8],
+    first_line: u64,
+    eof: bool,
+    layout: &Layout,
+    shape: &Shape,
+    rows: &mut Rows<'_>,
+) -> (usize, u64) {
+    let targets: Vec<_> = layout
+        .names
+        .iter()
+        .map(|name| shape.find(name))
+        .map(|idx| idx.and_then(|idx| Some((idx, super::cell::Kind::of(&shape.columns[idx].data_type)?))))
+        .collect();
     let mut cells = vec![Cell::Null; shape.columns.len()];
     let mut fields = Vec::with_capacity(targets.len());
     let (mut pos, mut line) = (0, first_line);
@@ -236,7 +250,11 @@ pub(super) fn parse_records(buf: &[u8], first_line: u64, eof: bool, layout: &Lay
                 (next, lines)
             }
             Step::Record { next, lines } => {
-                let next_line = if lines > 1 { pos + memchr(b'\n', &buf[pos..]).map_or(buf.len() - pos, |offset| offset + 1) } else { next };
+                let next_line = if lines > 1 {
+                    pos + memchr(b'\n', &buf[pos..]).map_or(buf.len() - pos, |offset| offset + 1)
+                } else {
+                    next
+                };
                 let reason = match lines {
                     1 => format!("{} fields where the header has {}", fields.len(), targets.len()),
                     _ => "a quote is opened here that no field of this row closes".into(),
@@ -251,13 +269,21 @@ pub(super) fn parse_records(buf: &[u8], first_line: u64, eof: bool, layout: &Lay
     (pos, line - first_line)
 }
 
-fn read_cells<'a>(buf: &'a [u8], fields: &[Field], targets: &[Option<(usize, super::cell::Kind)>], layout: &Layout, cells: &mut [Cell<'a>]) -> Result<(), String> {
+fn read_cells<'a>(
+    buf: &'a [u8],
+    fields: &[Field],
+    targets: &[Option<(usize, super::cell::Kind)>],
+    layout: &Layout,
+    cells: &mut [Cell<'a>],
+) -> Result<(), String> {
     let mut first_error = None;
     for ((field, target), name) in fields.iter().zip(targets).zip(&layout.names) {
         let read = match (field.text(buf), target) {
             (None, _) => Err(format!("column `{name}` is not UTF-8 text")),
             (Some(_), None) => continue,
-            (Some(Cow::Borrowed(text)), Some((idx, kind))) => parse(text, *kind).map(|cell| cells[*idx] = cell).map_err(|error| format!("column `{name}`: {error}")),
+            (Some(Cow::Borrowed(text)), Some((idx, kind))) => {
+                parse(text, *kind).map(|cell| cells[*idx] = cell).map_err(|error| format!("column `{name}`: {error}"))
+            }
             (Some(Cow::Owned(text)), Some((idx, kind))) => match parse(&text, *kind) {
                 Ok(Cell::Text(text)) => {
                     cells[*idx] = Cell::Owned(text.to_owned());
@@ -336,7 +362,10 @@ mod tests {
         let mut fields = Vec::new();
         for end in 0..13 {
             let step = next_record(&text[..end], 0, b',', false, &mut fields);
-            assert!(end == 0 || step == Step::Incomplete || step == Step::Record { next: 13, lines: 2 }, "{end}: {step:?}");
+            assert!(
+                end == 0 || step == Step::Incomplete || step == Step::Record { next: 13, lines: 2 },
+                "{end}: {step:?}"
+            );
         }
     }
 
@@ -350,6 +379,9 @@ mod tests {
         assert!(Layout::read(b"a\rb\r", true, &CsvOptions::default()).is_err());
         assert_eq!(Layout::read(b"", true, &CsvOptions::default()), Ok(None));
         let bare = CsvOptions { header: false, ..CsvOptions::default() };
-        assert_eq!(Layout::read(b"1,2\n", true, &bare).unwrap().unwrap(), Layout { delimiter: b',', names: vec!["column_1".into(), "column_2".into()], skip: 0, lines: 0 });
+        assert_eq!(
+            Layout::read(b"1,2\n", true, &bare).unwrap().unwrap(),
+            Layout { delimiter: b',', names: vec!["column_1".into(), "column_2".into()], skip: 0, lines: 0 }
+        );
     }
 }

@@ -79,8 +79,8 @@ impl Out {
     }
 }
 
+pub(super) use parquet::schema as parquet_schema;
 /// Decodes one Parquet file.
 pub(super) use parquet::{ParquetReader, decode as decode_parquet, pin_of};
-pub(super) use parquet::schema as parquet_schema;
 /// Decodes one text file.
 pub(super) use text::decode as decode_text;

@@ -31,8 +31,12 @@ pub(super) fn parse_lines(buf: &[u8], first_line: u64, eof: bool, shape: &Shape,
                     Err(reason) => rows.refuse(line, symbol(shape, &cells), reason, payload(text)),
                 },
                 Ok(_) => rows.refuse(line, None, "it is no JSON object".into(), payload(text)),
-                Err(_) if std::str::from_utf8(text).is_err() => rows.refuse(line, None, "it is not UTF-8 text".into(), payload(text)),
-                Err(error) => rows.refuse(line, None, format!("it is no JSON: {}", without_place(&error)), payload(text)),
+                Err(_) if std::str::from_utf8(text).is_err() => {
+                    rows.refuse(line, None, "it is not UTF-8 text".into(), payload(text))
+                }
+                Err(error) => {
+                    rows.refuse(line, None, format!("it is no JSON: {}", without_place(&error)), payload(text))
+                }
             }
         }
         pos = next;
@@ -55,9 +59,13 @@ fn read_object(object: Map<String, Value>, shape: &Shape, cells: &mut [Cell<'_>]
     for (name, value) in object {
         let read = match shape.find(&name).map(|idx| (idx, Kind::of(&shape.columns[idx].data_type))) {
             _ if value.is_null() => continue,
-            None => Err(format!("field `{name}` is not among the columns that the file's first lines have; declare it under `columns`")),
+            None => Err(format!(
+                "field `{name}` is not among the columns that the file's first lines have; declare it under `columns`"
+            )),
             Some((_, None)) => continue,
-            Some((idx, Some(kind))) => read_value(value, kind).map(|cell| cells[idx] = cell).map_err(|error| format!("field `{name}`: {error}")),
+            Some((idx, Some(kind))) => read_value(value, kind)
+                .map(|cell| cells[idx] = cell)
+                .map_err(|error| format!("field `{name}`: {error}")),
         };
         if let Err(error) = read {
             first_error.get_or_insert(error);
@@ -103,9 +111,10 @@ fn text_of(value: &Value) -> Cow<'_, str> {
 /// The fields of one line as text, for guessing types; nothing if the line is no object.
 pub(crate) fn cells_of(line: &[u8]) -> Vec<(String, String)> {
     match serde_json::from_slice::<Value>(line) {
-        Ok(Value::Object(object)) => {
-            object.into_iter().map(|(name, value)| (name, if value.is_null() { String::new() } else { text_of(&value).into_owned() })).collect()
-        }
+        Ok(Value::Object(object)) => object
+            .into_iter()
+            .map(|(name, value)| (name, if value.is_null() { String::new() } else { text_of(&value).into_owned() }))
+            .collect(),
         _ => Vec::new(),
     }
 }

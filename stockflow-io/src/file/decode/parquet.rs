@@ -69,10 +69,14 @@ impl AsyncFileReader for ParquetReader {
         .boxed()
     }
 
-    fn get_metadata<'a>(&'a mut self, options: Option<&'a ArrowReaderOptions>) -> BoxFuture<'a, Result<Arc<ParquetMetaData>, ParquetError>> {
+    fn get_metadata<'a>(
+        &'a mut self,
+        options: Option<&'a ArrowReaderOptions>,
+    ) -> BoxFuture<'a, Result<Arc<ParquetMetaData>, ParquetError>> {
         async move {
             let size = self.pin.size;
-            let reader = ParquetMetaDataReader::new().with_arrow_reader_options(options).with_prefetch_hint(Some(64 << 10));
+            let reader =
+                ParquetMetaDataReader::new().with_arrow_reader_options(options).with_prefetch_hint(Some(64 << 10));
             Ok(Arc::new(reader.load_and_finish(self, size).await?))
         }
         .boxed()
@@ -103,7 +107,13 @@ pub(crate) async fn schema(place: &Location, pin: &FilePin) -> Result<SchemaRef,
 }
 
 /// Decodes a Parquet file into batches of the shape; gives the rows whose values do not fit.
-pub(crate) async fn decode(place: &Location, pin: &FilePin, idx: usize, shape: &Shape, out: &Out) -> Result<Vec<Reject>, ReadError> {
+pub(crate) async fn decode(
+    place: &Location,
+    pin: &FilePin,
+    idx: usize,
+    shape: &Shape,
+    out: &Out,
+) -> Result<Vec<Reject>, ReadError> {
     let builder = open(place, pin).await?;
     let schema = Arc::clone(builder.schema());
     let mut stream = builder.with_batch_size(BATCH_ROWS).build().map_err(failure)?;
@@ -119,7 +129,8 @@ pub(crate) async fn decode(place: &Location, pin: &FilePin, idx: usize, shape: &
     while let Some(batch) = stream.try_next().await.map_err(failure)? {
         let first = row + 1;
         row += batch.num_rows() as u64;
-        let (batch, mut refused) = cast(&batch, first, &sources, Place { file: &pin.file, idx }, shape).map_err(|error| ReadError::Failed(error.into()))?;
+        let (batch, mut refused) = cast(&batch, first, &sources, Place { file: &pin.file, idx }, shape)
+            .map_err(|error| ReadError::Failed(error.into()))?;
         rejects.append(&mut refused);
         if rejects.len() > MAX_REJECTS {
             let reason = format!("more than {MAX_REJECTS} rows have values of the wrong type");
@@ -132,7 +143,13 @@ pub(crate) async fn decode(place: &Location, pin: &FilePin, idx: usize, shape: &
     Ok(rejects)
 }
 
-fn cast(batch: &RecordBatch, first: u64, sources: &[Option<usize>], place: Place<'_>, shape: &Shape) -> Result<(RecordBatch, Vec<Reject>), arrow::error::ArrowError> {
+fn cast(
+    batch: &RecordBatch,
+    first: u64,
+    sources: &[Option<usize>],
+    place: Place<'_>,
+    shape: &Shape,
+) -> Result<(RecordBatch, Vec<Reject>), arrow::error::ArrowError> {
     let mut arrays: Vec<Option<ArrayRef>> = Vec::with_capacity(sources.len());
     let mut bad: Vec<Option<String>> = Vec::new();
     for (column, source) in shape.columns.iter().zip(sources) {
@@ -165,7 +182,12 @@ fn cast(batch: &RecordBatch, first: u64, sources: &[Option<usize>], place: Place
                 let array = array.as_string_opt::<i32>()?;
                 array.is_valid(n).then(|| array.value(n).to_owned())
             });
-            rejects.push(Reject { line: first + n as u64, symbol, reason: reason.clone(), payload: json(&batch.slice(n, 1)) });
+            rejects.push(Reject {
+                line: first + n as u64,
+                symbol,
+                reason: reason.clone(),
+                payload: json(&batch.slice(n, 1)),
+            });
         }
     }
     let keep: BooleanArray = bad.iter().map(|reason| Some(reason.is_none())).collect();
@@ -173,7 +195,12 @@ fn cast(batch: &RecordBatch, first: u64, sources: &[Option<usize>], place: Place
 }
 
 /// Marks the rows whose value the cast lost.
-fn note_lost(name: &str, given: &ArrayRef, cast: &ArrayRef, bad: &mut [Option<String>]) -> Result<(), arrow::error::ArrowError> {
+fn note_lost(
+    name: &str,
+    given: &ArrayRef,
+    cast: &ArrayRef,
+    bad: &mut [Option<String>],
+) -> Result<(), arrow::error::ArrowError> {
     let given_nulls = given.logical_nulls();
     let text = arrow::compute::cast(given, &DataType::Utf8)?;
     let text = text.as_string::<i32>();
@@ -184,7 +211,9 @@ fn note_lost(name: &str, given: &ArrayRef, cast: &ArrayRef, bad: &mut [Option<St
         }
         let value = text.value(n).trim();
         if !value.is_empty() && !is_null_word(value) {
-            reason.get_or_insert_with(|| format!("column `{name}`: `{}` is not {}", shorten(value, 80), cast.data_type()));
+            reason.get_or_insert_with(|| {
+                format!("column `{name}`: `{}` is not {}", shorten(value, 80), cast.data_type())
+            });
         }
     }
     Ok(())

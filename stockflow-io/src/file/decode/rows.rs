@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanBuilder, Date32Builder, Float64Builder, Int64Array, Int64Builder, StringArray, StringBuilder, TimestampMicrosecondBuilder, new_null_array,
+    ArrayRef, BooleanBuilder, Date32Builder, Float64Builder, Int64Array, Int64Builder, StringArray, StringBuilder,
+    TimestampMicrosecondBuilder, new_null_array,
 };
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::error::ArrowError;
@@ -52,7 +53,12 @@ impl Shape {
     }
 
     /// A batch of the wanted columns: given ones (by index), and where the rows stood.
-    pub(super) fn batch(&self, place: Place<'_>, lines: &[i64], column: impl Fn(usize) -> Option<ArrayRef>) -> Result<RecordBatch, ArrowError> {
+    pub(super) fn batch(
+        &self,
+        place: Place<'_>,
+        lines: &[i64],
+        column: impl Fn(usize) -> Option<ArrayRef>,
+    ) -> Result<RecordBatch, ArrowError> {
         let n = lines.len();
         let given = self.columns.len();
         let arrays = self.projection.iter().map(|&idx| match idx.checked_sub(given) {
@@ -60,9 +66,15 @@ impl Shape {
             Some(0) => Arc::new(StringArray::from_iter_values(std::iter::repeat_n(place.file, n))),
             Some(1) => Arc::new(Int64Array::from(lines.to_vec())),
             // 2^23 files of 2^40 lines each.
-            Some(_) => Arc::new(Int64Array::from_iter_values(lines.iter().map(|line| ((place.idx as i64) << 40) | line))),
+            Some(_) => {
+                Arc::new(Int64Array::from_iter_values(lines.iter().map(|line| ((place.idx as i64) << 40) | line)))
+            }
         });
-        RecordBatch::try_new_with_options(Arc::clone(&self.schema), arrays.collect(), &RecordBatchOptions::new().with_row_count(Some(n)))
+        RecordBatch::try_new_with_options(
+            Arc::clone(&self.schema),
+            arrays.collect(),
+            &RecordBatchOptions::new().with_row_count(Some(n)),
+        )
     }
 }
 
@@ -87,7 +99,14 @@ impl Reject {
     /// The dead letter of a file's row; `unit` is `line` or `row`.
     pub(crate) fn letter(self, file: &str, unit: &str) -> DeadLetter {
         let Self { line, symbol, reason, payload } = self;
-        DeadLetter { connector: "file".into(), partition: file.into(), position: line.to_string(), symbol, reason: format!("{unit} {line}: {reason}"), payload }
+        DeadLetter {
+            connector: "file".into(),
+            partition: file.into(),
+            position: line.to_string(),
+            symbol,
+            reason: format!("{unit} {line}: {reason}"),
+            payload,
+        }
     }
 }
 
@@ -118,7 +137,9 @@ impl<'s> Rows<'s> {
             Some(Kind::Number) => Builder::Number(Float64Builder::with_capacity(rows)),
             Some(Kind::Boolean) => Builder::Boolean(BooleanBuilder::with_capacity(rows)),
             Some(Kind::Date) => Builder::Date(Date32Builder::with_capacity(rows)),
-            Some(Kind::Instant) => Builder::Instant(TimestampMicrosecondBuilder::with_capacity(rows).with_data_type(column.data_type.clone())),
+            Some(Kind::Instant) => Builder::Instant(
+                TimestampMicrosecondBuilder::with_capacity(rows).with_data_type(column.data_type.clone()),
+            ),
             // Only a Parquet file has such a column: NULL here.
             None => Builder::Skip,
         };
@@ -174,7 +195,9 @@ impl<'s> Rows<'s> {
             })
             .collect();
         let batch = self.shape.batch(place, &self.lines, |idx| arrays[idx].clone())?;
-        let slices = (0..batch.num_rows()).step_by(BATCH_ROWS).map(|start| batch.slice(start, BATCH_ROWS.min(batch.num_rows() - start)));
+        let slices = (0..batch.num_rows())
+            .step_by(BATCH_ROWS)
+            .map(|start| batch.slice(start, BATCH_ROWS.min(batch.num_rows() - start)));
         Ok((slices.collect(), self.rejects))
     }
 }

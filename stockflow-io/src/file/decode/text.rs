@@ -74,7 +74,9 @@ pub(crate) async fn decode(mut blocks: Blocks, job: Arc<TextJob>, out: &Out) -> 
                 match Layout::read(&buf, eof, &job.csv).map_err(ReadError::Damage)? {
                     Some(layout) => break layout,
                     None if eof => return Ok(Vec::new()),
-                    None if buf.len() >= MAX_RECORD => return Err(ReadError::Damage("its first line is longer than 1 MiB".into())),
+                    None if buf.len() >= MAX_RECORD => {
+                        return Err(ReadError::Damage("its first line is longer than 1 MiB".into()));
+                    }
                     None => {
                         let more = buf.len() + CHUNK;
                         eof = fill(&mut blocks, &mut buf, more).await?;
@@ -117,7 +119,12 @@ pub(crate) async fn decode(mut blocks: Blocks, job: Arc<TextJob>, out: &Out) -> 
             None if buf.len() < MAX_RECORD => target = buf.len() + CHUNK,
             None => {
                 driver.flush(0).await?;
-                driver.refuse(vec![Reject { line, symbol: None, reason: "the line is longer than 1 MiB".into(), payload: payload(&buf[..256]) }])?;
+                driver.refuse(vec![Reject {
+                    line,
+                    symbol: None,
+                    reason: "the line is longer than 1 MiB".into(),
+                    payload: payload(&buf[..256]),
+                }])?;
                 skipping = true;
             }
             // Without a quote every line end is a record's end: parse it beside the next ones.
@@ -207,7 +214,9 @@ impl Driver<'_> {
         match parsed {
             Ok(Ok(parsed)) => Ok(parsed),
             Ok(Err(error)) => Err(ReadError::Failed(error.into())),
-            Err(error) => Err(ReadError::Failed(Error::internal(format!("a decoder of `{}` stopped: {error}", self.job.file)))),
+            Err(error) => {
+                Err(ReadError::Failed(Error::internal(format!("a decoder of `{}` stopped: {error}", self.job.file))))
+            }
         }
     }
 
@@ -224,8 +233,12 @@ impl Driver<'_> {
         if self.rejects.len() <= MAX_REJECTS {
             return Ok(());
         }
-        let first = self.rejects.first().map(|first| format!("line {}: {}", first.line, first.reason)).unwrap_or_default();
-        let reason = format!("more than {MAX_REJECTS} rows are refused, the first: {first}; is it a {} file as configured?", self.job.format);
+        let first =
+            self.rejects.first().map(|first| format!("line {}: {}", first.line, first.reason)).unwrap_or_default();
+        let reason = format!(
+            "more than {MAX_REJECTS} rows are refused, the first: {first}; is it a {} file as configured?",
+            self.job.format
+        );
         Err(ReadError::Failed(Error::refused(origin(&self.job.file), ErrorClass::Data, reason)))
     }
 }

@@ -17,7 +17,12 @@ use super::{Contents, FileSink, Opened, StagedFiles, encode};
 impl FileSink {
     /// Writes each partition that has rows as a file of its own. The nonce keeps an attempt that is still running
     /// somewhere from writing into a file that this one publishes.
-    pub(super) async fn stage_parts(&self, epoch: &EpochToken, rows: &EpochRows, schema: &SchemaRef) -> Result<Vec<DataFile>> {
+    pub(super) async fn stage_parts(
+        &self,
+        epoch: &EpochToken,
+        rows: &EpochRows,
+        schema: &SchemaRef,
+    ) -> Result<Vec<DataFile>> {
         let nonce = Uuid::new_v4().simple().to_string();
         let nonce = nonce.get(..8).unwrap_or_default();
         let mut tasks = Vec::new();
@@ -30,7 +35,10 @@ impl FileSink {
                 match std::pin::Pin::new(&mut stream).peek().await {
                     None => Ok(None),
                     Some(_) => {
-                        let stream = Box::pin(datafusion::physical_plan::stream::RecordBatchStreamAdapter::new(Arc::clone(&schema), stream));
+                        let stream = Box::pin(datafusion::physical_plan::stream::RecordBatchStreamAdapter::new(
+                            Arc::clone(&schema),
+                            stream,
+                        ));
                         encode::write(&place, file, format, &schema, stream, Vec::new()).await.map(Some)
                     }
                 }
@@ -42,7 +50,9 @@ impl FileSink {
             match task.join().await {
                 Ok(Ok(file)) => files.extend(file),
                 Ok(Err(error)) => failed = failed.or(Some(error)),
-                Err(error) => failed = failed.or(Some(Error::internal(format!("a writer of `{}` stopped: {error}", self.text)))),
+                Err(error) => {
+                    failed = failed.or(Some(Error::internal(format!("a writer of `{}` stopped: {error}", self.text))))
+                }
             }
         }
         match failed {
@@ -77,12 +87,16 @@ impl FileSink {
 
     /// Removes files of ours that no entry lists: what other attempts left.
     pub(super) async fn remove_parts(&self, visible: Option<&Contents>) -> Result<()> {
-        let listed: HashSet<String> =
-            visible.iter().flat_map(|visible| &visible.files).map(|file| self.place.join(&file.file).path().to_string()).collect();
+        let listed: HashSet<String> = visible
+            .iter()
+            .flat_map(|visible| &visible.files)
+            .map(|file| self.place.join(&file.file).path().to_string())
+            .collect();
         for meta in self.place.list().await? {
             let Some(parts) = meta.location.prefix_match(self.place.path()) else { continue };
             let parts: Vec<_> = parts.map(|part| part.as_ref().to_owned()).collect();
-            let is_ours = matches!(parts.as_slice(), [folder, file] if folder.starts_with("epoch=") && file.starts_with("part-"));
+            let is_ours =
+                matches!(parts.as_slice(), [folder, file] if folder.starts_with("epoch=") && file.starts_with("part-"));
             if is_ours && !listed.contains(meta.location.as_ref()) {
                 tracing::debug!(file = %meta.location, "a file of an unfinished attempt is removed");
                 self.place.delete(&meta.location).await?;

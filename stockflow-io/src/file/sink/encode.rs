@@ -41,7 +41,11 @@ pub(super) fn check(format: FileFormat, schema: &SchemaRef, output: &str) -> Res
     };
     match schema.fields().iter().find(|field| is_bad(field.data_type())) {
         Some(field) => {
-            let reason = format!("column `{}` has the type {}, which {format} cannot hold; leave it out or cast it", field.name(), field.data_type());
+            let reason = format!(
+                "column `{}` has the type {}, which {format} cannot hold; leave it out or cast it",
+                field.name(),
+                field.data_type()
+            );
             Err(refuse(output, reason))
         }
         None => Ok(()),
@@ -83,9 +87,16 @@ pub(super) async fn write(
 /// An error, and whether the upload is still open.
 type Broken = (Error, bool);
 
-async fn parquet(writer: &mut Hashed, place: &Location, schema: &SchemaRef, mut rows: SendableRecordBatchStream, footer: Vec<KeyValue>) -> Result<u64, Broken> {
+async fn parquet(
+    writer: &mut Hashed,
+    place: &Location,
+    schema: &SchemaRef,
+    mut rows: SendableRecordBatchStream,
+    footer: Vec<KeyValue>,
+) -> Result<u64, Broken> {
     let failed = |error: ParquetError| Error::connector(origin(place.text()), "write", error);
-    let mut parquet = AsyncArrowWriter::try_new(writer, Arc::clone(schema), Some(properties(schema, footer))).map_err(|error| (failed(error), true))?;
+    let mut parquet = AsyncArrowWriter::try_new(writer, Arc::clone(schema), Some(properties(schema, footer)))
+        .map_err(|error| (failed(error), true))?;
     let mut n = 0;
     while let Some(batch) = rows.try_next().await.map_err(|error| (error.into(), true))? {
         n += batch.num_rows() as u64;
@@ -110,7 +121,13 @@ fn properties(schema: &SchemaRef, footer: Vec<KeyValue>) -> WriterProperties {
     properties.build()
 }
 
-async fn text(writer: &mut Hashed, place: &Location, format: FileFormat, schema: &SchemaRef, mut rows: SendableRecordBatchStream) -> Result<u64, Broken> {
+async fn text(
+    writer: &mut Hashed,
+    place: &Location,
+    format: FileFormat,
+    schema: &SchemaRef,
+    mut rows: SendableRecordBatchStream,
+) -> Result<u64, Broken> {
     let failed = |error: std::io::Error| Error::connector(origin(place.text()), "write", error);
     let mut n = 0;
     let mut is_first = true;

@@ -69,7 +69,16 @@ pub(crate) struct Entry {
 impl Entry {
     pub(super) fn new(sink: &SinkId, generation: Generation, mode: SinkMode, format: FileFormat) -> Self {
         let nonce = Uuid::new_v4().to_string();
-        Self { nonce, sink: sink.to_string(), generation: generation.0, at: Utc::now(), mode, format, visible: None, next: None }
+        Self {
+            nonce,
+            sink: sink.to_string(),
+            generation: generation.0,
+            at: Utc::now(),
+            mode,
+            format,
+            visible: None,
+            next: None,
+        }
     }
 
     pub(super) fn with_visible(mut self, visible: Option<Contents>) -> Self {
@@ -103,8 +112,13 @@ impl TableLog {
     }
 
     async fn numbers(&self) -> Result<Vec<u64>> {
-        let mut numbers: Vec<u64> =
-            self.0.list().await?.iter().filter_map(|meta| meta.location.filename()?.strip_suffix(".json")?.parse().ok()).collect();
+        let mut numbers: Vec<u64> = self
+            .0
+            .list()
+            .await?
+            .iter()
+            .filter_map(|meta| meta.location.filename()?.strip_suffix(".json")?.parse().ok())
+            .collect();
         numbers.sort_unstable();
         Ok(numbers)
     }
@@ -132,7 +146,10 @@ impl TableLog {
         };
         match bytes {
             Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| {
-                let reason = format!("`{}` is no entry of stockflow's log: {error}; restore it, or write to another path", place.text());
+                let reason = format!(
+                    "`{}` is no entry of stockflow's log: {error}; restore it, or write to another path",
+                    place.text()
+                );
                 Error::refused(origin(place.text()), ErrorClass::Config, reason)
             }),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
@@ -143,7 +160,8 @@ impl TableLog {
     /// Writes an entry at a number; false if another's is there.
     pub(super) async fn append(&self, number: u64, entry: &Entry) -> Result<bool> {
         let place = self.place(number);
-        let bytes = serde_json::to_vec(entry).map_err(|error| Error::internal(format!("a log entry cannot be written: {error}")))?;
+        let bytes = serde_json::to_vec(entry)
+            .map_err(|error| Error::internal(format!("a log entry cannot be written: {error}")))?;
         let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
         match self.0.store().put_opts(place.path(), bytes.into(), options).await {
             Ok(_) => Ok(true),

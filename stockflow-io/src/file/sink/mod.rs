@@ -120,7 +120,11 @@ struct StagedFiles {
 
 impl fmt::Debug for FileSink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FileSink").field("url", &self.text).field("format", &self.format).field("mode", &self.mode).finish_non_exhaustive()
+        f.debug_struct("FileSink")
+            .field("url", &self.text)
+            .field("format", &self.format)
+            .field("mode", &self.mode)
+            .finish_non_exhaustive()
     }
 }
 
@@ -192,9 +196,16 @@ impl FileSink {
     async fn newest(&self, sink: &SinkId) -> Result<Option<(u64, Entry)>> {
         let Some((number, entry)) = self.log().newest().await? else { return Ok(None) };
         let reason = if entry.sink() != sink.to_string() {
-            format!("the sink `{}` writes to `{}`; give `{sink}` another path, or remove the output with its `_stockflow` folder", entry.sink(), self.text)
+            format!(
+                "the sink `{}` writes to `{}`; give `{sink}` another path, or remove the output with its `_stockflow` folder",
+                entry.sink(),
+                self.text
+            )
         } else if entry.format != self.format || entry.mode != self.mode {
-            format!("`{}` holds {} written in mode {}, not {} in mode {}; take another path", self.text, entry.format, entry.mode, self.format, self.mode)
+            format!(
+                "`{}` holds {} written in mode {}, not {} in mode {}; take another path",
+                self.text, entry.format, entry.mode, self.format, self.mode
+            )
         } else {
             return Ok(Some((number, entry)));
         };
@@ -221,7 +232,11 @@ fn fenced(opened: &Opened, newer: u64) -> Error {
 
 /// Columns in the form that the log keeps.
 fn columns(schema: &SchemaRef) -> Vec<ColumnPin> {
-    schema.fields().iter().map(|field| ColumnPin { name: field.name().clone(), data_type: field.data_type().to_string() }).collect()
+    schema
+        .fields()
+        .iter()
+        .map(|field| ColumnPin { name: field.name().clone(), data_type: field.data_type().to_string() })
+        .collect()
 }
 
 #[async_trait]

@@ -23,9 +23,16 @@ const TOKEN: &str = "stockflow.token";
 const SINK: &str = "stockflow.sink";
 
 impl FileSink {
-    pub(super) async fn stage_object(&self, opened: &Opened, epoch: &EpochToken, rows: &EpochRows, schema: &SchemaRef) -> Result<DataFile> {
+    pub(super) async fn stage_object(
+        &self,
+        opened: &Opened,
+        epoch: &EpochToken,
+        rows: &EpochRows,
+        schema: &SchemaRef,
+    ) -> Result<DataFile> {
         let file = format!("staged-{}.{}", Uuid::new_v4().simple(), self.format);
-        let footer = vec![KeyValue::new(TOKEN.into(), epoch.to_string()), KeyValue::new(SINK.into(), opened.sink.to_string())];
+        let footer =
+            vec![KeyValue::new(TOKEN.into(), epoch.to_string()), KeyValue::new(SINK.into(), opened.sink.to_string())];
         let place = beside(&self.place).join(&file);
         encode::write(&place, file, self.format, schema, rows.stream().await?, footer).await
     }
