@@ -6,6 +6,8 @@ use chrono::NaiveDate;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 
+use crate::chart::{Size, Theme};
+
 const EXAMPLES: &str = "\
 Examples:
   stockflow run                                    the main job: examples/data/*.csv to ./stockflow-data, report and chart
@@ -243,6 +245,15 @@ pub(crate) struct ChartArgs {
     /// `.svg` or `.png`; by default both are written to the data folder
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) output: Option<PathBuf>,
+    /// Equal ratios of prices at equal heights
+    #[arg(long)]
+    pub(crate) log: bool,
+    /// Colours
+    #[arg(long, value_enum, default_value_t = Theme::Light)]
+    pub(crate) theme: Theme,
+    /// Width and height in pixels, such as `1600x900`; by default 1200 wide and as high as the panels ask for
+    #[arg(long, value_name = "WxH", value_parser = size)]
+    pub(crate) size: Option<Size>,
 }
 
 /// `stockflow init`
@@ -266,6 +277,13 @@ pub(crate) struct CompletionsArgs {
 
 fn date(text: &str) -> Result<NaiveDate, String> {
     NaiveDate::parse_from_str(text, "%Y-%m-%d").map_err(|_| format!("`{text}` is no date; write YYYY-MM-DD"))
+}
+
+fn size(text: &str) -> Result<Size, String> {
+    let sides =
+        text.split_once(['x', 'X']).and_then(|(width, height)| Some((width.parse().ok()?, height.parse().ok()?)));
+    let (width, height) = sides.ok_or_else(|| format!("`{text}` is not WIDTHxHEIGHT, such as 1600x900"))?;
+    Size::new(width, height).map_err(|error| error.to_string())
 }
 
 fn table(text: &str) -> Result<(String, String), String> {

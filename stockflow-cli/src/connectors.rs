@@ -23,6 +23,9 @@ use crate::config::{NamedSink, Section};
 use crate::exit::Outcome;
 use crate::tables;
 
+/// A `type` and how its table is read.
+type Kind<T> = (&'static str, fn(&Section<'_>) -> T);
+
 /// A source, as the pipeline file says it.
 #[derive(Debug)]
 pub(crate) enum SourceConfig {
@@ -50,7 +53,7 @@ impl Default for SourceConfig {
 impl SourceConfig {
     /// Reads the `[source]` table.
     pub(crate) fn read(section: Section<'_>) -> Self {
-        let kinds: [(&str, fn(&Section<'_>) -> SourceConfig); 1] = [("file", file_source)];
+        let kinds: [Kind<SourceConfig>; 1] = [("file", file_source)];
         // Where the kind is not known, nothing can be said about the other fields.
         let Some(read) = section.kind(&kinds) else { return Self::default() };
         let config = read(&section);
@@ -158,7 +161,7 @@ pub(crate) struct DeltaConfig {
 impl SinkConfig {
     /// Reads the rest of a `[[sink]]` or `[dead_letters]` table.
     pub(crate) fn read(section: Section<'_>) -> Self {
-        let kinds: [(&str, fn(&Section<'_>) -> SinkConfig); 5] = [
+        let kinds: [Kind<SinkConfig>; 5] = [
             ("delta", delta),
             ("parquet", |section| file_sink(section, FileFormat::Parquet)),
             ("csv", |section| file_sink(section, FileFormat::Csv)),

@@ -14,7 +14,7 @@ use datafusion::prelude::{DataFrame, SessionContext, col};
 use stockflow_core::indicator::sql::expr_fn;
 use stockflow_core::indicator::{Flag, IndicatorSpec, parse_list};
 
-use crate::chart::{self, BarPoint, Chart, Overlay, Panel, Plot, Series, Size, Theme};
+use crate::chart::{self, BarPoint, Chart, Overlay, Panel, Plot, PriceScale, Series, Size, Theme};
 use crate::config::nearest;
 use crate::exit::{Failure, Outcome};
 
@@ -31,6 +31,15 @@ pub(crate) struct Request {
     pub(crate) indicators: Vec<IndicatorSpec>,
     pub(crate) from: Option<NaiveDate>,
     pub(crate) to: Option<NaiveDate>,
+    pub(crate) scale: PriceScale,
+}
+
+/// How to draw it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Look {
+    pub(crate) theme: Theme,
+    /// `None`: as the chart's panels ask for.
+    pub(crate) size: Option<Size>,
 }
 
 /// Reads a list such as `sma(20), macd`.
@@ -147,6 +156,7 @@ fn chart_of(rows: &RecordBatch, request: &Request, interval: &str) -> Outcome<Ch
     let subtitle =
         format!("{interval}, adjusted for splits and dividends, {} to {}", day(bars.first()), day(bars.last()));
     let mut chart = Chart::new(&request.symbol, subtitle, bars);
+    chart.price_scale = request.scale;
     let mut column = 6;
     for spec in &request.indicators {
         let names = spec.columns();
@@ -213,14 +223,14 @@ pub(crate) fn check_ending(path: &Path) -> Outcome<()> {
 }
 
 /// Writes a chart as SVG or PNG, by the file's ending.
-pub(crate) fn write(chart: &Chart, path: &Path) -> Outcome<()> {
+pub(crate) fn write(chart: &Chart, look: Look, path: &Path) -> Outcome<()> {
     let cannot = |error: &dyn std::fmt::Display| {
         Failure::failed(format!("`{}` cannot be written", path.display())).because(error)
     };
-    let size = Size::fitting(chart);
+    let size = look.size.unwrap_or_else(|| Size::fitting(chart));
     let bytes = match path.extension().and_then(|extension| extension.to_str()) {
-        Some("svg") => chart::svg(chart, size, Theme::Light).into_bytes(),
-        Some("png") => chart::png(chart, size, Theme::Light, PIXEL_RATIO).map_err(|error| cannot(&error))?,
+        Some("svg") => chart::svg(chart, size, look.theme).into_bytes(),
+        Some("png") => chart::png(chart, size, look.theme, PIXEL_RATIO).map_err(|error| cannot(&error))?,
         _ => return check_ending(path),
     };
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
@@ -230,7 +240,7 @@ pub(crate) fn write(chart: &Chart, path: &Path) -> Outcome<()> {
 }
 
 /// Writes a chart as SVG and as PNG into a folder; says where.
-pub(crate) fn write_both(chart: &Chart, folder: &Path, symbol: &str) -> Outcome<Vec<PathBuf>> {
+pub(crate) fn write_both(chart: &Chart, look: Look, folder: &Path, symbol: &str) -> Outcome<Vec<PathBuf>> {
     // A symbol may have any character; a file name may not.
     let stem: String = symbol
         .chars()
@@ -239,7 +249,7 @@ pub(crate) fn write_both(chart: &Chart, folder: &Path, symbol: &str) -> Outcome<
     let paths: Vec<PathBuf> =
         ["svg", "png"].into_iter().map(|ending| folder.join(format!("{stem}.{ending}"))).collect();
     for path in &paths {
-        write(chart, path)?;
+        write(chart, look, path)?;
     }
     Ok(paths)
 }

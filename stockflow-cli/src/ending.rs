@@ -15,8 +15,9 @@ use datafusion::prelude::{JoinType, SessionContext, col};
 use stockflow_core::schema::Basis;
 
 use crate::args::Global;
+use crate::chart::PriceScale;
 use crate::config::PipelineConfig;
-use crate::draw::{self, Request};
+use crate::draw::{self, Look, Request};
 use crate::exit::{Failure, Outcome};
 use crate::render::{Align, Table, say};
 use crate::{assemble, tables};
@@ -109,9 +110,10 @@ async fn charts(
     let indicators = draw::indicators(&list)?;
     let mut paths = Vec::new();
     for symbol in symbols {
-        let request = Request { symbol, indicators: indicators.clone(), from: None, to: None };
+        let request =
+            Request { symbol, indicators: indicators.clone(), from: None, to: None, scale: PriceScale::Linear };
         let chart = draw::draw(session, Arc::clone(&bars), &request).await?;
-        paths.extend(draw::write_both(&chart, Path::new(folder), &request.symbol)?);
+        paths.extend(draw::write_both(&chart, Look::default(), Path::new(folder), &request.symbol)?);
     }
     Ok(paths)
 }

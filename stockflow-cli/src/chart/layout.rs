@@ -103,11 +103,6 @@ impl Slots {
         self.middle(idx, idx)
     }
 
-    /// Left edge of a slot.
-    pub(super) fn edge(&self, idx: usize) -> f64 {
-        self.left + idx as f64 * self.step
-    }
-
     pub(super) fn step(&self) -> f64 {
         self.step
     }

@@ -136,7 +136,7 @@ pub(crate) enum PriceScale {
 }
 
 /// The colours of a chart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub(crate) enum Theme {
     #[default]
     Light,

@@ -6,7 +6,8 @@ use std::path::Path;
 use stockflow_io::location::Location;
 
 use crate::args::{ChartArgs, Global, split_list};
-use crate::draw::{self, Request};
+use crate::chart::PriceScale;
+use crate::draw::{self, Look, Request};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::render::{self, stdout};
 use crate::{connectors, tables};
@@ -18,7 +19,9 @@ pub(crate) async fn run(args: ChartArgs, global: &Global) -> Outcome {
         indicators: draw::indicators(&split_list(&args.indicators))?,
         from: args.from,
         to: args.to,
+        scale: if args.log { PriceScale::Log } else { PriceScale::Linear },
     };
+    let look = Look { theme: args.theme, size: args.size };
     if let Some(path) = &args.output {
         draw::check_ending(path)?;
     }
@@ -31,11 +34,13 @@ pub(crate) async fn run(args: ChartArgs, global: &Global) -> Outcome {
     let chart = draw::draw(&tables::session()?, bars, &request).await?;
     let paths = match (args.output, lake.local_path()) {
         (Some(path), _) => {
-            draw::write(&chart, &path)?;
+            draw::write(&chart, look, &path)?;
             vec![path]
         }
-        (None, Some(_)) => draw::write_both(&chart, &Path::new(&global.data_dir).join("charts"), &request.symbol)?,
-        (None, None) => draw::write_both(&chart, Path::new("."), &request.symbol)?,
+        (None, Some(_)) => {
+            draw::write_both(&chart, look, &Path::new(&global.data_dir).join("charts"), &request.symbol)?
+        }
+        (None, None) => draw::write_both(&chart, look, Path::new("."), &request.symbol)?,
     };
     if global.json {
         render::json(&paths)?;

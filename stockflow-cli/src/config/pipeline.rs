@@ -20,8 +20,6 @@ use crate::steps::StepConfig;
 /// A pipeline file.
 #[derive(Debug)]
 pub(crate) struct PipelineConfig {
-    /// The file as it was given, for messages.
-    pub(crate) file: String,
     pub(crate) name: String,
     pub(crate) mode: Mode,
     pub(crate) late: LatePolicy,
@@ -111,7 +109,6 @@ impl PipelineConfig {
         let variables = interpolate(&mut table, env, &problems);
         let root = Section::root(&table, &problems);
         let config = Self {
-            file: file.into(),
             name: root.required("name"),
             mode: root.choice("mode", &[("incremental", Mode::Incremental), ("full", Mode::Full)]).unwrap_or_default(),
             late: root

@@ -27,11 +27,6 @@ impl<'a> Section<'a> {
         Self { path, line, table, problems, asked: RefCell::default() }
     }
 
-    /// The table's own path, such as `sink[0]`.
-    pub(crate) fn path(&self) -> &str {
-        &self.path
-    }
-
     /// A problem with a field of this table.
     pub(crate) fn problem(&self, key: &str, text: impl Into<String>) {
         let line = self.table.entries.get(key).map_or(self.line, |entry| entry.node.line);

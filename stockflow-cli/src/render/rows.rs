@@ -18,7 +18,7 @@ use crate::args::RowFormat;
 /// Writes batches in one of the formats.
 pub(crate) enum RowWriter<W: Write + Send> {
     Table(Table<W>),
-    Csv(csv::Writer<W>),
+    Csv(Box<csv::Writer<W>>),
     Json(Box<json::Writer<W, JsonArray>>),
     Ndjson(Box<json::Writer<W, LineDelimited>>),
     Parquet(Box<ArrowWriter<W>>),
@@ -47,7 +47,7 @@ impl<W: Write + Send> RowWriter<W> {
     fn csv(out: W, schema: &SchemaRef) -> Result<Self, DataFusionError> {
         let mut writer = csv::WriterBuilder::new().with_header(true).build(out);
         writer.write(&RecordBatch::new_empty(schema.clone()))?;
-        Ok(Self::Csv(writer))
+        Ok(Self::Csv(Box::new(writer)))
     }
 
     /// Writes some rows.
