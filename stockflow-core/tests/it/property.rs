@@ -41,8 +41,11 @@ impl World {
     }
 
     async fn run(&self) {
-        let query =
-            sample_select_flat(&["symbol", "interval", "ts"], "input", "PARTITION BY symbol, \"interval\" ORDER BY ts");
+        let query = sample_select_flat(
+            &["symbol", "\"interval\"", "ts"],
+            "input",
+            "PARTITION BY symbol, \"interval\" ORDER BY ts",
+        );
         let catalogue = Sql::new(query).unwrap().with_key(["symbol", "interval", "ts"]).with_version("revision");
         let pipeline = Pipeline::builder("property")
             .source(self.source.clone())
@@ -86,31 +89,31 @@ fn plans() -> impl Strategy<Value = Plan> {
         .prop_map(|(seed, cuts, late, corrected)| Plan { seed, cuts, late, corrected })
 }
 
-/// The bars of every symbol and epoch; the last epoch brings what is still missing.
-fn epochs_of(plan: &Plan) -> Vec<Vec<(usize, Vec<(i32, f64)>)>> {
-    let n_epochs = plan.cuts.len() + 2;
-    let mut epochs = vec![vec![Vec::new(); SYMBOLS.len()]; n_epochs];
-    for symbol in 0..SYMBOLS.len() {
-        for day in 0..N_DAYS {
-            let regular = plan.cuts.iter().filter(|cut| **cut <= day).count();
-            let right = close(symbol, day, plan.seed);
-            if plan.corrected.contains(&(symbol, day)) {
-                epochs[regular][symbol].push((day, right * 1.25));
-                epochs[regular + 1][symbol].push((day, right));
-            } else {
-                let epoch = regular + usize::from(plan.late.contains(&(symbol, day)));
-                epochs[epoch][symbol].push((day, right));
-            }
+/// What one epoch brings: for each of [`SYMBOLS`] days and closes.
+type Closes = [Vec<(i32, f64)>; SYMBOLS.len()];
+
+/// Epoch by epoch; the last one brings what is still missing.
+fn epochs_of(plan: &Plan) -> Vec<Closes> {
+    let mut epochs = vec![Closes::default(); plan.cuts.len() + 2];
+    for (symbol, day) in (0..SYMBOLS.len()).flat_map(|symbol| (0..N_DAYS).map(move |day| (symbol, day))) {
+        let regular = plan.cuts.iter().filter(|cut| **cut <= day).count();
+        let right = close(symbol, day, plan.seed);
+        if plan.corrected.contains(&(symbol, day)) {
+            epochs[regular][symbol].push((day, right * 1.25));
+            epochs[regular + 1][symbol].push((day, right));
+        } else {
+            let epoch = regular + usize::from(plan.late.contains(&(symbol, day)));
+            epochs[epoch][symbol].push((day, right));
         }
     }
-    epochs.into_iter().map(|symbols| symbols.into_iter().enumerate().collect()).collect()
+    epochs
 }
 
 async fn split(plan: &Plan) -> RecordBatch {
     let world = World::new();
-    for (epoch, symbols) in epochs_of(plan).into_iter().enumerate() {
-        for (symbol, closes) in symbols.into_iter().filter(|(_, closes)| !closes.is_empty()) {
-            world.source.push(SYMBOLS[symbol], "bars", bars(SYMBOLS[symbol], &closes, epoch as i64 + 1).unwrap());
+    for (epoch, closes) in epochs_of(plan).into_iter().enumerate() {
+        for (symbol, closes) in SYMBOLS.into_iter().zip(closes).filter(|(_, closes)| !closes.is_empty()) {
+            world.source.push(symbol, "bars", bars(symbol, &closes, epoch as i64 + 1).unwrap());
         }
         world.run().await;
     }

@@ -1,13 +1,17 @@
 //! Finds the files that a path, a folder or a glob means.
 
 use chrono::{DateTime, Utc};
+use futures::{StreamExt, TryStreamExt, stream};
 use glob::{MatchOptions, Pattern};
-use object_store::ObjectMeta;
+use object_store::{ObjectMeta, ObjectStoreExt};
 use serde::Serialize;
 use stockflow_core::{Error, Result};
 
 use super::format::{Compression, FileFormat, by_exact_name, by_name};
-use crate::location::{Location, refuse};
+use crate::location::{Location, origin, refuse};
+
+/// How many objects are asked for their tags at once.
+const HEADS: usize = 16;
 
 /// A file that a source would read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -85,10 +89,11 @@ impl Target {
             return self.one(meta, format);
         }
         if let Some(glob) = &self.glob {
-            return Ok(walk(&glob.base, glob.base.list().await?, format, Some(&glob.pattern)));
+            return Ok(walk(&glob.base, tagged(&glob.base).await?, format, Some(&glob.pattern)));
         }
         let is_folder = self.place.local_path().is_some_and(std::path::Path::is_dir);
-        let found = if is_folder || self.place.local_path().is_none() { self.place.list().await? } else { Vec::new() };
+        let found =
+            if is_folder || self.place.local_path().is_none() { tagged(&self.place).await? } else { Vec::new() };
         if found.is_empty() && !is_folder {
             return Err(self.place.missing("file or folder").await);
         }
@@ -140,6 +145,27 @@ impl Glob {
             Pattern::new(&pattern).map_err(|error| refuse(text, format!("`{text}` is no pattern: {error}")))?;
         Ok(Some(Self { base, pattern }))
     }
+}
+
+/// Everything below a place, in an object store with its tags: some servers tell them for single objects only.
+async fn tagged(base: &Location) -> Result<Vec<ObjectMeta>> {
+    let found = base.list().await?;
+    if base.local_path().is_some() || found.iter().all(|meta| meta.e_tag.is_some()) {
+        return Ok(found);
+    }
+    let asked = found.into_iter().map(|meta| async move {
+        if meta.e_tag.is_some() {
+            return Ok(Some(meta));
+        }
+        match base.store().head(&meta.location).await {
+            Ok(meta) => Ok(Some(meta)),
+            // Deleted since it was listed.
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(Error::connector(origin(base.text()).position(&meta.location), "list", error)),
+        }
+    });
+    let asked: Vec<Option<ObjectMeta>> = stream::iter(asked).buffered(HEADS).try_collect().await?;
+    Ok(asked.into_iter().flatten().collect())
 }
 
 fn walk(base: &Location, found: Vec<ObjectMeta>, format: Option<FileFormat>, pattern: Option<&Pattern>) -> Listing {
