@@ -21,6 +21,7 @@ pub mod schema;
 pub mod sink;
 pub mod source;
 pub mod store;
+pub mod table;
 pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::checkpoint::Checkpoint;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::relation::RelationSchema;
 use crate::sink::{EpochRows, Fence, Idempotence, Sink, Staged, WriteMode, Written};
 use crate::source::{EpochLimit, EpochPlan, Replay, Scan, Source};
@@ -69,22 +69,50 @@ impl Backoff {
         S: Fn(Duration) -> SFut,
         SFut: Future<Output = ()>,
     {
-        let start = now();
-        let mut wait = self.initial;
+        let mut patience = Patience { backoff: *self, start: now(), wait: self.initial };
         loop {
-            let error = match call().await {
-                Err(error) if error.is_retryable() => error,
-                done => return done,
-            };
-            let wait_now = jitter(wait);
-            if self.deadline.is_some_and(|deadline| now() - start + wait_now >= deadline) {
-                return Err(error);
+            match call().await {
+                Ok(done) => return Ok(done),
+                Err(error) => sleep(patience.next(what, error, now())?).await,
             }
-            tracing::warn!(what, error = %error.chain().join(": "), wait_ms = u64::try_from(wait_now.as_millis()).unwrap_or(u64::MAX), "transient error, will try again");
-            metrics::counter!(crate::telemetry::RETRIES, "what" => what.to_owned()).increment(1);
-            sleep(wait_now).await;
-            wait = (wait * 2).min(self.max);
         }
+    }
+
+    /// For a caller that has more to do between two attempts than to call again.
+    pub(crate) fn patience(&self) -> Patience {
+        Patience { backoff: *self, start: Instant::now(), wait: self.initial }
+    }
+}
+
+/// How long an operation has been waited for.
+#[derive(Debug)]
+pub(crate) struct Patience {
+    backoff: Backoff,
+    start: Instant,
+    wait: Duration,
+}
+
+impl Patience {
+    /// Waits before the next attempt.
+    ///
+    /// # Errors
+    ///
+    /// The error itself if it is not transient, or if the deadline has passed.
+    pub(crate) async fn wait(&mut self, what: &str, error: Error) -> Result<()> {
+        tokio::time::sleep(self.next(what, error, Instant::now())?).await;
+        Ok(())
+    }
+
+    fn next(&mut self, what: &str, error: Error, now: Instant) -> Result<Duration> {
+        let wait = jitter(self.wait);
+        let is_over = self.backoff.deadline.is_some_and(|deadline| now - self.start + wait >= deadline);
+        if !error.is_retryable() || is_over {
+            return Err(error);
+        }
+        tracing::warn!(what, error = %error.chain().join(": "), wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), "transient error, will try again");
+        metrics::counter!(crate::telemetry::RETRIES, "what" => what.to_owned()).increment(1);
+        self.wait = (self.wait * 2).min(self.backoff.max);
+        Ok(wait)
     }
 }
 
@@ -174,7 +202,7 @@ impl<T: Sink> Sink for Retry<T> {
     }
 }
 
-/// A source that is asked at most so often: every `plan` and `scan` waits for its turn.
+/// A source or sink that is asked at most so often: every `plan` and `scan`, every `stage` and `commit` waits for its turn.
 #[derive(Debug)]
 pub struct RateLimit<T> {
     inner: T,
@@ -227,13 +255,51 @@ impl<T: Source> Source for RateLimit<T> {
     }
 }
 
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl<T: Sink> Sink for RateLimit<T> {
+    async fn open(&self, sink: &SinkId, generation: Generation) -> Result<Option<EpochToken>> {
+        self.inner.open(sink, generation).await
+    }
+
+    async fn stage(&self, epoch: &EpochToken, rows: &EpochRows) -> Result<Staged> {
+        self.turn().await;
+        self.inner.stage(epoch, rows).await
+    }
+
+    async fn commit(&self, staged: Staged) -> Result<Written> {
+        self.turn().await;
+        self.inner.commit(staged).await
+    }
+
+    async fn abort(&self, staged: Staged) -> Result<()> {
+        self.inner.abort(staged).await
+    }
+
+    fn idempotence(&self) -> Idempotence {
+        self.inner.idempotence()
+    }
+
+    fn write_mode(&self) -> WriteMode {
+        self.inner.write_mode()
+    }
+
+    fn fence(&self) -> Fence {
+        self.inner.fence()
+    }
+
+    fn definition(&self) -> serde_json::Value {
+        self.inner.definition()
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
-    use crate::error::{Error, ErrorClass, Origin};
+    use crate::error::{ErrorClass, Origin};
 
     /// Calls and whether it succeeded, by a clock that jumps instead of sleeping; and how far it jumped.
     async fn attempts(class: ErrorClass, fail: u32, backoff: Backoff) -> (u32, bool, Duration) {

@@ -463,6 +463,18 @@ impl Pipeline {
         if self.mode == Mode::Full {
             return Ok(());
         }
+        let given: Vec<String> = self.source.relations().into_iter().map(|relation| relation.name).collect();
+        for step in self.steps.iter().filter(|step| self.is_after_history(&step.name)) {
+            // An epoch holds only what is new of it, and nothing remembers the rest.
+            if let Some(beside) =
+                step.transform.reads().iter().find(|read| given.contains(read) && !self.is_after_history(read))
+            {
+                return Err(format!(
+                    "step `{}` comes after the history relation, but of `{beside}` it would only see what is new; give it as a reference table instead, or set mode = \"full\"",
+                    step.name
+                ));
+            }
+        }
         for step in &self.steps {
             let scope = step.transform.scope();
             if matches!(scope, Scope::Row | Scope::ByPlan)

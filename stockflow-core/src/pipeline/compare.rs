@@ -28,8 +28,6 @@ pub(crate) struct Touched {
     pub(crate) last: i64,
     /// The first bar is not newer than the newest one before.
     pub(crate) late: bool,
-    /// The newest bar before, in µs.
-    pub(crate) newest: Option<i64>,
 }
 
 /// The epoch held against the history.
@@ -43,7 +41,9 @@ pub(crate) struct Compared {
     pub(crate) n_unchanged: u64,
     /// By symbol.
     pub(crate) touched: BTreeMap<String, Touched>,
-    /// The columns that name a row, as SQL.
+    /// What the history holds of the epoch's symbols.
+    pub(crate) known: Option<DataFrame>,
+    /// The columns that name a row.
     key: Vec<String>,
 }
 
@@ -88,7 +88,14 @@ pub(crate) async fn compare(
     };
     let Some(known) = known else {
         let touched = touched(&rows, None, epoch).await?;
-        return Ok(Compared { changed: relation.with_frame(rows), n_changed: n_rows, n_unchanged: 0, touched, key });
+        return Ok(Compared {
+            changed: relation.with_frame(rows),
+            n_changed: n_rows,
+            n_unchanged: 0,
+            touched,
+            known: None,
+            key,
+        });
     };
     let known = epoch.share(known).await?;
     let session = child(epoch, &[("e", rows.clone()), ("h", known.clone())])?;
@@ -96,7 +103,14 @@ pub(crate) async fn compare(
     let changed = epoch.share(session.sql(&sql).await?).await?;
     let n_changed = changed.clone().count().await? as u64;
     let touched = touched(&changed, Some(&known), epoch).await?;
-    Ok(Compared { changed: relation.with_frame(changed), n_changed, n_unchanged: n_rows - n_changed, touched, key })
+    Ok(Compared {
+        changed: relation.with_frame(changed),
+        n_changed,
+        n_unchanged: n_rows.saturating_sub(n_changed),
+        touched,
+        known: Some(known),
+        key,
+    })
 }
 
 /// The rows of `e` that are not in `h` by key, or differ from it and have a higher version.
@@ -184,10 +198,8 @@ async fn touched(
             if symbols.is_valid(idx) && first.is_valid(idx) {
                 let newest = newest.is_valid(idx).then(|| newest.value(idx));
                 let late = newest.is_some_and(|newest| first.value(idx) <= newest);
-                found.insert(
-                    symbols.value(idx).to_owned(),
-                    Touched { first: first.value(idx), last: last.value(idx), late, newest },
-                );
+                let touched = Touched { first: first.value(idx), last: last.value(idx), late };
+                found.insert(symbols.value(idx).to_owned(), touched);
             }
         }
     }
@@ -245,13 +257,9 @@ impl Compared {
     ) -> Result<()> {
         if let Some(version) = version {
             let known = epoch.session.read_table(history.table(version, None).await?)?;
-            for symbol in symbols_of(&known).await? {
-                self.touched.entry(symbol).or_insert(Touched {
-                    first: i64::MIN,
-                    last: i64::MIN,
-                    late: true,
-                    newest: None,
-                });
+            for (symbol, all) in touched(&known, None, epoch).await? {
+                let own = self.touched.entry(symbol).or_insert(all);
+                own.last = own.last.max(all.last);
             }
         }
         for touched in self.touched.values_mut() {
@@ -259,12 +267,6 @@ impl Compared {
             touched.late = true;
         }
         Ok(())
-    }
-
-    /// The late symbols as a table `symbol, newest` (µs since 1970, Int64): the end of what was known.
-    pub(crate) fn newest_table(&self, epoch: &EpochContext) -> Result<DataFrame> {
-        let late = self.touched.iter().filter_map(|(symbol, touched)| touched.newest.map(|newest| (symbol, newest)));
-        times_table(epoch, "newest", late.collect())
     }
 
     /// Goes on with these of the changed rows only.

@@ -7,12 +7,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::datasource::MemTable;
 use datafusion::logical_expr::{Expr, cast, col, lit};
 use datafusion::prelude::DataFrame;
 
 use super::builder::{DEAD_LETTER_SINK, LatePolicy, Mode, Pipeline, SinkStep};
-use super::compare::{Compared, child, compare};
+use super::compare::{Compared, child, compare, quote};
 use super::graph::{Base, Graph};
 use super::kill_point::KillPoint;
 use super::letters::{LATE, Letters, notes_of, refused_by, rejects_of};
@@ -126,7 +128,7 @@ impl<'r, 'p> EpochRun<'r, 'p> {
         };
         let report = self.report(&input, compared.as_ref(), reports, notes);
         let reached = input.outcome.reached.clone();
-        if !matches!(self.intent.kind, EpochKind::Backfill { .. }) {
+        if self.moves_checkpoint() {
             let source = Arc::clone(&self.pipeline.source);
             let backoff = self.pipeline.backoff;
             self.step("source_commit", None, async {
@@ -136,6 +138,11 @@ impl<'r, 'p> EpochRun<'r, 'p> {
         }
         self.runner.strike(&KillPoint::AfterSourceCommit)?;
         Ok(report)
+    }
+
+    /// A backfill and the rebuild of one sink leave the checkpoint where it was.
+    fn moves_checkpoint(&self) -> bool {
+        !matches!(self.intent.kind, EpochKind::Backfill { .. } | EpochKind::Rebuild { sink: Some(_) })
     }
 
     /// Everything up to and including `stage`: nothing of it is visible.
@@ -190,7 +197,7 @@ impl<'r, 'p> EpochRun<'r, 'p> {
         let context = self.context.clone();
         let pipeline = self.pipeline;
         let progress = Arc::clone(&self.runner.options.progress);
-        if plan.pins.is_null() {
+        if self.intent.reads_nothing {
             // A rebuild with nothing to read: all that there is stands in the history.
             let given = empty_input(pipeline, &context)?;
             let outcome = ScanOutcome { reached: plan.upto, ..ScanOutcome::default() };
@@ -267,7 +274,7 @@ impl<'r, 'p> EpochRun<'r, 'p> {
         let context = self.context.clone();
         let (window, version) = (window_of(&self.intent), self.intent.history.clone());
         let rebuild = matches!(self.intent.kind, EpochKind::Rebuild { .. });
-        let nothing_read = self.intent.pins.is_null();
+        let nothing_read = self.intent.reads_nothing;
         let (late_letters, compared) = self
             .step("compare", None, async {
                 let mut relation = if nothing_read {
@@ -386,8 +393,9 @@ impl<'r, 'p> EpochRun<'r, 'p> {
                 if delivery.held {
                     return Ok(None);
                 }
-                let sink = &delivery.step.sink;
-                let staged = backoff.retry("stage", || sink.stage(&token, &delivery.rows)).await;
+                let (sink, name) = (&delivery.step.sink, delivery.step.name.as_str());
+                let staged = backoff.retry("stage", || sink.stage(&token, &delivery.rows));
+                let staged = telemetry::step(&pipeline.name, token.epoch, "stage", Some(name), staged).await;
                 let staged = staged.map_err(|error| match error {
                     error @ Error::At { .. } => error,
                     error => error.at(&pipeline.name, token.epoch, format!("stage of sink `{}`", delivery.step.name)),
@@ -396,7 +404,10 @@ impl<'r, 'p> EpochRun<'r, 'p> {
                 Ok(Some(staged))
             }
         });
+        let start = Instant::now();
+        self.runner.options.progress.step(self.intent.epoch, "stage");
         let results: Vec<Result<Option<Staged>>> = futures::future::join_all(work).await;
+        *self.steps.entry("stage".into()).or_default() += start.elapsed().as_secs_f64();
         let mut staged = Vec::new();
         let mut failed = None;
         for result in results {
@@ -471,7 +482,10 @@ impl<'r, 'p> EpochRun<'r, 'p> {
                 None => Written { location: "held already".into(), ..Written::default() },
             };
             if self.letters.len() > before {
-                // A keyed sink's refusals are durable before the store's commit.
+                // A keyed sink's refusals are durable before the store's commit, and count like any other.
+                self.letters
+                    .check(self.pipeline.max_dead_letters, written.rows.max(1))
+                    .map_err(|error| error.at(&self.pipeline.name, self.intent.epoch, "dead letters"))?;
                 letters = self.save_letters().await?;
             }
             let keyed = !delivery.rows.relation().key.is_empty();
@@ -548,7 +562,9 @@ impl<'r, 'p> EpochRun<'r, 'p> {
         let token = self.token;
         let mut rows = rows.clone();
         let mut staged = staged;
-        for _ in 0..REFUSAL_ROUNDS {
+        let mut refusals = 0;
+        let mut patience = self.pipeline.backoff.patience();
+        loop {
             self.runner.log.check_fence().await?;
             self.runner.strike(&KillPoint::BeforeCommit(name.to_owned()))?;
             let n_rows = staged.rows;
@@ -561,11 +577,15 @@ impl<'r, 'p> EpochRun<'r, 'p> {
                     if held == Some(token) {
                         tracing::info!(sink = name, error = %error.chain().join(": "), "the commit failed after it had taken place");
                         Written { rows: n_rows, ..Written::default() }
-                    } else if error.is_retryable() {
+                    } else {
+                        let shutdown = self.runner.options.shutdown.clone();
+                        tokio::select! {
+                            biased;
+                            waited = patience.wait("commit", error) => waited?,
+                            () = shutdown.requested() => return Err(Error::Interrupted { epoch: token.epoch }),
+                        }
                         staged = self.stage_again(name, sink, &rows).await?;
                         continue;
-                    } else {
-                        return Err(error);
                     }
                 }
             };
@@ -578,14 +598,14 @@ impl<'r, 'p> EpochRun<'r, 'p> {
             // It has rolled back: what it refuses is durable first, then it is staged without.
             self.letters.check(self.pipeline.max_dead_letters, 1)?;
             self.save_letters().await?;
-            rows = without(&rows, &written.refused)?;
+            refusals += 1;
+            if refusals == REFUSAL_ROUNDS {
+                let reason = format!("it refused other rows in each of {REFUSAL_ROUNDS} commits");
+                return Err(Error::refused(Origin::new(name), ErrorClass::Internal, reason));
+            }
+            rows = without(&self.context, &rows, &written.refused).await?;
             staged = self.stage_again(name, sink, &rows).await?;
         }
-        Err(Error::refused(
-            Origin::new(name),
-            ErrorClass::Internal,
-            format!("it refused other rows in each of {REFUSAL_ROUNDS} commits"),
-        ))
     }
 
     async fn stage_again(&mut self, name: &str, sink: &Arc<dyn Sink>, rows: &EpochRows) -> Result<Staged> {
@@ -607,6 +627,12 @@ impl<'r, 'p> EpochRun<'r, 'p> {
         let frame = self.context.table(batch.schema(), vec![vec![batch]])?;
         let rows = EpochRows::new(relation, frame);
         let staged = self.stage_again(DEAD_LETTER_SINK, &sink, &rows).await?;
+        if !staged.refused.is_empty() {
+            tracing::warn!(
+                refused = staged.refused.len(),
+                "the dead-letter sink refuses some dead letters; all of them are in the checkpoint store"
+            );
+        }
         self.runner.strike(&KillPoint::AfterStage(DEAD_LETTER_SINK.into()))?;
         self.commit_sink(DEAD_LETTER_SINK, &sink, DEAD_LETTER_SINK, &rows, staged).await?;
         Ok(())
@@ -630,8 +656,8 @@ impl<'r, 'p> EpochRun<'r, 'p> {
         if let Some(sink) = &self.pipeline.dead_letters {
             sinks.insert(DEAD_LETTER_SINK.into(), held(sink.as_ref()));
         }
-        let backfill = matches!(self.intent.kind, EpochKind::Backfill { .. });
-        let checkpoint = if backfill { Default::default() } else { head.checkpoint.delta(&input.outcome.reached) };
+        let reached = &input.outcome.reached;
+        let checkpoint = if self.moves_checkpoint() { head.checkpoint.delta(reached) } else { Default::default() };
         let full = self.pipeline.mode == Mode::Full;
         let rows = reports.iter().map(|report| (report.sink.clone(), report.rows)).collect();
         let (intent, left_out) = (self.intent.clone(), input.outcome.left_out.clone());
@@ -810,8 +836,8 @@ async fn spooled(
 fn within(frame: DataFrame, window: &Window) -> Result<DataFrame> {
     let mut frame = frame;
     let column = if frame.schema().has_column_with_unqualified_name("date") { "date" } else { "ts" };
-    let date = || cast(col(column), arrow::datatypes::DataType::Date32);
-    let day = |date: chrono::NaiveDate| cast(lit(date.to_string()), arrow::datatypes::DataType::Date32);
+    let date = || cast(col(column), DataType::Date32);
+    let day = |date: chrono::NaiveDate| cast(lit(date.to_string()), DataType::Date32);
     if let Some(from) = window.from {
         frame = frame.filter(date().gt_eq(day(from)))?;
     }
@@ -832,13 +858,25 @@ async fn drop_late(context: &EpochContext, relation: &str, compared: &mut Compar
     if late.is_empty() {
         return Ok(Vec::new());
     }
+    let Some(known) = &compared.known else { return Ok(Vec::new()) };
     let (letters, frame) = {
-        let session = child(context, &[("c", compared.changed.frame.clone()), ("t", compared.newest_table(context)?)])?;
-        let older = session.sql("SELECT c.* FROM c JOIN t ON c.symbol = t.symbol WHERE arrow_cast(arrow_cast(c.ts, 'Timestamp(Microsecond, None)'), 'Int64') <= t.newest").await?;
-        let newer = session.sql("SELECT c.* FROM c LEFT JOIN t ON c.symbol = t.symbol WHERE t.newest IS NULL OR arrow_cast(arrow_cast(c.ts, 'Timestamp(Microsecond, None)'), 'Int64') > t.newest").await?;
+        // A series is a key without its time: today's five-minute bars do not make today's daily bar late.
+        let series: Vec<String> =
+            compared.changed.key.iter().filter(|column| *column != "ts").map(|column| quote(column)).collect();
+        let on: Vec<String> = series.iter().map(|column| format!("c.{column} = t.{column}")).collect();
+        let session = child(context, &[("c", compared.changed.frame.clone()), ("h", known.clone())])?;
+        let split = |condition: &str| {
+            format!(
+                "SELECT c.* FROM c LEFT JOIN (SELECT {}, max(ts) AS newest FROM h GROUP BY {0}) t ON {} WHERE {condition}",
+                series.join(", "),
+                on.join(" AND ")
+            )
+        };
+        let older = session.sql(&split("c.ts <= t.newest")).await?;
+        let newer = session.sql(&split("t.newest IS NULL OR c.ts > t.newest")).await?;
         let position = datafusion::functions::string::expr_fn::concat_ws(
             lit("|"),
-            compared.changed.key.iter().map(|column| cast(col(column), arrow::datatypes::DataType::Utf8)).collect(),
+            compared.changed.key.iter().map(|column| cast(col(column), DataType::Utf8)).collect(),
         );
         let rejects = reject_frame(older, relation, position, col("symbol"), lit(LATE))?;
         (rejects_of(relation, &rejects).await?, context.share(newer).await?)
@@ -848,17 +886,24 @@ async fn drop_late(context: &EpochContext, relation: &str, compared: &mut Compar
 }
 
 /// The rows but for those that the sink's system refuses.
-fn without(rows: &EpochRows, refused: &[RefusedRow]) -> Result<EpochRows> {
-    let is_refused = |row: &RefusedRow| {
-        let columns = row.key.iter().map(|(column, value)| {
-            cast(col(datafusion::common::Column::from_name(column)), arrow::datatypes::DataType::Utf8)
-                .eq(lit(value.as_str()))
-        });
-        columns.reduce(Expr::and)
-    };
-    let mut frame = rows.frame().clone();
-    for condition in refused.iter().filter_map(is_refused) {
-        frame = frame.filter(Expr::Not(Box::new(condition)))?;
+async fn without(epoch: &EpochContext, rows: &EpochRows, refused: &[RefusedRow]) -> Result<EpochRows> {
+    let Some(first) = refused.first() else { return Ok(rows.clone()) };
+    let columns: Vec<&str> = first.key.iter().map(|(column, _)| column.as_str()).collect();
+    if columns.is_empty() {
+        let reason =
+            format!("it refused a row without naming its key, so that it cannot be left out: {}", first.reason);
+        return Err(Error::refused(Origin::new(rows.relation().name.clone()), ErrorClass::Internal, reason));
     }
-    Ok(rows.with_frame(frame))
+    let values = |column: &str| -> StringArray {
+        let of_row = |row: &RefusedRow| row.key.iter().find(|(name, _)| name == column).map(|(_, value)| value.clone());
+        refused.iter().map(of_row).collect()
+    };
+    let schema =
+        Arc::new(Schema::new(columns.iter().map(|name| Field::new(*name, DataType::Utf8, true)).collect::<Vec<_>>()));
+    let keys = columns.iter().map(|column| Arc::new(values(column)) as ArrayRef).collect();
+    let keys = epoch.table(Arc::clone(&schema), vec![vec![RecordBatch::try_new(schema, keys)?]])?;
+    // NULL in a key is no match: such a row is kept rather than lost.
+    let on = columns.iter().map(|column| format!("arrow_cast(r.{0}, 'Utf8') = k.{0}", quote(column)));
+    let sql = format!("SELECT r.* FROM r LEFT ANTI JOIN k ON {}", on.collect::<Vec<_>>().join(" AND "));
+    Ok(rows.with_frame(child(epoch, &[("r", rows.frame().clone()), ("k", keys)])?.sql(&sql).await?))
 }

@@ -88,7 +88,12 @@ impl<'a> Graph<'a> {
             self.pipeline.step_of(name).ok_or_else(|| Error::schema(name, format!("there is no relation `{name}`")))?;
         let base = if self.pipeline.is_after_history(name) { base } else { Base::Epoch };
         if !self.done.contains_key(&(step, base)) {
-            let outputs = Box::pin(self.apply(step, base)).await?;
+            let mut outputs = Box::pin(self.apply(step, base)).await?;
+            for (name, relation) in &mut outputs {
+                if self.n_readers(name) > 1 {
+                    relation.frame = self.epoch.share(relation.frame.clone()).await?;
+                }
+            }
             self.done.insert((step, base), outputs);
         }
         let outputs = self.done.get(&(step, base));
@@ -96,6 +101,15 @@ impl<'a> Graph<'a> {
             let known: Vec<&str> = outputs.into_iter().flat_map(BTreeMap::keys).map(String::as_str).collect();
             Error::schema(name, format!("the step gives no relation `{name}`, only `{}`", known.join("`, `")))
         })
+    }
+
+    /// How many steps and sinks take a relation: with several it is computed once.
+    fn n_readers(&self, name: &str) -> usize {
+        let pipeline = self.pipeline;
+        let reads = |idx: usize| pipeline.steps.get(idx).map(|step| step.transform.reads()).unwrap_or_default();
+        let steps = (0..pipeline.steps.len())
+            .filter(|idx| pipeline.step_input(*idx) == name || reads(*idx).iter().any(|read| read == name));
+        steps.count() + pipeline.sinks.iter().filter(|sink| pipeline.sink_relation(sink) == name).count()
     }
 
     /// Everything a step reads, then the step itself.

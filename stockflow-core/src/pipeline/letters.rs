@@ -142,9 +142,19 @@ pub(crate) async fn notes_of(side: &SideOutputs) -> Result<Vec<Note>> {
     let mut notes = Vec::new();
     for frame in &side.notes {
         for batch in frame.clone().collect().await? {
-            let text = |idx: usize| arrow::compute::cast(batch.column(idx), &DataType::Utf8);
+            let column = |idx: usize, to: &DataType| -> Result<_> {
+                let column = batch.columns().get(idx).ok_or_else(|| {
+                    Error::schema(
+                        &side.step,
+                        "notes have the columns kind, symbol, rows, level and text, in this order",
+                    )
+                })?;
+                Ok(arrow::compute::cast(column, to)?)
+            };
+            let text = |idx: usize| column(idx, &DataType::Utf8);
             let (kind, symbol, level, sentence) = (text(0)?, text(1)?, text(3)?, text(4)?);
-            let rows = batch.column(2).as_primitive::<Int64Type>();
+            let rows = column(2, &DataType::Int64)?;
+            let rows = rows.as_primitive::<Int64Type>();
             for idx in 0..batch.num_rows() {
                 let value = |array: &dyn Array| {
                     array

@@ -21,7 +21,8 @@ use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
 use crate::sink::{Idempotence, Sink};
 use crate::source::{EpochLimit, EpochPlan, Window};
-use crate::store::{Commit, EpochKind, Intent, Log, RecordBody, StateRef};
+use crate::store::{Commit, EpochKind, Head, Intent, Log, RecordBody, StateRef};
+use crate::telemetry;
 use crate::token::{EpochToken, SinkId};
 
 /// How many changed settings an error lists.
@@ -110,13 +111,18 @@ impl Pipeline {
         // Types, scopes and volatile functions are checked before anything is claimed.
         self.describe().await?;
         let definition = Definition::of(self);
-        let log = self.store.claim(&self.name).await.map_err(|error| error.at(&self.name, 0, "claim"))?;
-        let mut runner = Runner::new(self, options, log, definition);
+        // Who does not belong here must not fence a runner that does.
+        let head = self.store.head_of(&self.name).await.map_err(|error| error.at(&self.name, 0, "claim"))?;
+        self.check_definition(&definition, &head, options.rebuild.is_some()).await?;
+        let claim = telemetry::step(&self.name, next_epoch(&head), "claim", None, self.store.claim(&self.name));
+        let log = claim.await.map_err(|error| error.at(&self.name, 0, "claim"))?;
+        let same = self.check_definition(&definition, &log.head, options.rebuild.is_some()).await?;
+        let mut runner = Runner::new(self, options, log, definition, same);
         runner.strike(&KillPoint::AfterClaim)?;
-        runner.check_definition().await?;
         runner.open_sinks().await?;
         runner.strike(&KillPoint::AfterOpen)?;
         runner.definition.save(&self.store).await?;
+        runner.release().await?;
         runner.run().await?;
         Ok(RunReport {
             pipeline: self.name.clone(),
@@ -126,6 +132,33 @@ impl Pipeline {
             epochs: runner.epochs,
             elapsed: start.elapsed(),
         })
+    }
+
+    /// Compares the definition with the one of the last commit and of the open intent; a rebuild accepts any.
+    async fn check_definition(&self, definition: &Definition, head: &Head, rebuild: bool) -> Result<Same> {
+        let mut same = Same { input: true, open: true };
+        let committed = head.commit.as_ref().map(|commit| (false, &commit.definition));
+        let open = head.open.as_ref().map(|intent| (true, &intent.definition));
+        for (is_open, fingerprint) in committed.into_iter().chain(open).filter(|(_, known)| !known.is_empty()) {
+            let Some(earlier) = Definition::load(&self.store, fingerprint).await? else {
+                return Err(Error::StoreCorrupt {
+                    path: self.store.path("definitions").to_string(),
+                    reason: format!("definition {fingerprint} is missing"),
+                });
+            };
+            same.input &= definition.same_input(&earlier);
+            let mut difference = definition.difference(&earlier);
+            same.open &= !is_open || difference.is_empty();
+            if difference.is_empty() || rebuild {
+                continue;
+            }
+            let more = difference.len().saturating_sub(SHOWN_DIFFERENCES);
+            difference.truncate(SHOWN_DIFFERENCES);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            let difference = format!("its definition has changed: {}{more}", difference.join("; "));
+            return Err(Error::Mismatch { pipeline: self.name.clone(), difference });
+        }
+        Ok(same)
     }
 
     fn check_run(&self, options: &RunOptions) -> Result<()> {
@@ -170,8 +203,20 @@ impl Pipeline {
 
     /// Commits a position without reading or delivering anything.
     pub(crate) async fn commit_position(&self, to: u64, checkpoint: Checkpoint, state: StateRef) -> Result<Checkpoint> {
+        let refuse = |reason: &str| Error::InvalidPipeline { pipeline: self.name.clone(), reason: reason.into() };
+        let head = self.store.head_of(&self.name).await?;
+        if let Some(open) = &head.open {
+            // A sink may hold it, and its state and dead letters are not committed yet.
+            return Err(refuse(&format!(
+                "epoch {} was begun and not finished: let `run` finish it first, or close it by `run --rebuild`",
+                open.epoch
+            )));
+        }
+        if head.commit.is_none() {
+            return Err(refuse("nothing has been committed yet, so there is no position to leave"));
+        }
         let mut log = self.store.claim(&self.name).await?;
-        let epoch = next_epoch(&log);
+        let epoch = next_epoch(&log.head);
         let now = next_now(&log);
         let last = log.head.commit.clone();
         let (snapshot, deltas) = log.checkpoint_base().await?;
@@ -195,9 +240,18 @@ impl Pipeline {
     }
 }
 
-pub(crate) fn next_epoch(log: &Log) -> u64 {
-    let committed = log.head.commit.as_ref().map_or(0, |commit| commit.epoch);
-    let open = log.head.open.as_ref().map_or(0, |intent| intent.epoch);
+/// What of the definition is as it was.
+#[derive(Debug, Clone, Copy)]
+struct Same {
+    /// What comes before the history relation, since the last commit.
+    input: bool,
+    /// Everything that the open intent was made by.
+    open: bool,
+}
+
+pub(crate) fn next_epoch(head: &Head) -> u64 {
+    let committed = head.commit.as_ref().map_or(0, |commit| commit.epoch);
+    let open = head.open.as_ref().map_or(0, |intent| intent.epoch);
     committed.max(open.saturating_sub(1)) + 1
 }
 
@@ -223,22 +277,24 @@ pub(crate) struct Runner<'a> {
     pub(crate) definition: Definition,
     /// What each sink holds, as `open` told.
     pub(crate) tokens: BTreeMap<String, Option<EpochToken>>,
-    /// The input part of the definition is as it was at the last commit.
-    same_input: bool,
+    same: Same,
     epochs: Vec<EpochReport>,
+    /// Partitions that the open epoch has tried in vain.
+    tried: BTreeSet<String>,
     finished: bool,
 }
 
 impl<'a> Runner<'a> {
-    fn new(pipeline: &'a Pipeline, options: RunOptions, log: Log, definition: Definition) -> Self {
+    fn new(pipeline: &'a Pipeline, options: RunOptions, log: Log, definition: Definition, same: Same) -> Self {
         Self {
             pipeline,
             options,
             log,
             definition,
             tokens: BTreeMap::new(),
-            same_input: true,
+            same,
             epochs: Vec::new(),
+            tried: BTreeSet::new(),
             finished: false,
         }
     }
@@ -252,30 +308,6 @@ impl<'a> Runner<'a> {
         Error::Mismatch { pipeline: self.pipeline.name.clone(), difference: difference.into() }
     }
 
-    /// Compares the definition with the one of the last commit and of the open intent.
-    async fn check_definition(&mut self) -> Result<()> {
-        let committed = self.log.head.commit.as_ref().map(|commit| commit.definition.clone());
-        let open = self.log.head.open.as_ref().map(|intent| intent.definition.clone());
-        for fingerprint in [committed, open].into_iter().flatten().filter(|fingerprint| !fingerprint.is_empty()) {
-            let Some(earlier) = Definition::load(&self.pipeline.store, &fingerprint).await? else {
-                return Err(Error::StoreCorrupt {
-                    path: self.pipeline.store.path("definitions").to_string(),
-                    reason: format!("definition {fingerprint} is missing"),
-                });
-            };
-            self.same_input &= self.definition.same_input(&earlier);
-            let mut difference = self.definition.difference(&earlier);
-            if difference.is_empty() || self.options.rebuild.is_some() {
-                continue;
-            }
-            let more = difference.len().saturating_sub(SHOWN_DIFFERENCES);
-            difference.truncate(SHOWN_DIFFERENCES);
-            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-            return Err(self.mismatch(format!("its definition has changed: {}{more}", difference.join("; "))));
-        }
-        Ok(())
-    }
-
     /// The sinks and, last, the dead-letter sink.
     pub(crate) fn sinks(&self) -> Vec<(String, Arc<dyn Sink>)> {
         let dead_letters =
@@ -285,22 +317,63 @@ impl<'a> Runner<'a> {
 
     pub(crate) async fn open_sink(&self, name: &str, sink: &dyn Sink) -> Result<Option<EpochToken>> {
         let id = SinkId::new(self.pipeline.name.clone(), name);
-        self.pipeline.backoff.retry("open", || sink.open(&id, self.log.generation())).await
+        let open = self.pipeline.backoff.retry("open", || sink.open(&id, self.log.generation()));
+        self.step("open", Some(name), open).await
+    }
+
+    /// One step of the run within its span; what waits out an outage here ends when the run is asked to stop.
+    async fn step<T>(
+        &self,
+        name: &'static str,
+        sink: Option<&str>,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let epoch = next_epoch(&self.log.head);
+        let stoppable = async {
+            tokio::select! {
+                biased;
+                done = work => done,
+                () = self.options.shutdown.requested() => Err(Error::Interrupted { epoch }),
+            }
+        };
+        telemetry::step(&self.pipeline.name, epoch, name, sink, stoppable).await
+    }
+
+    /// Tells the source again what is committed: the last run may have been killed before it did.
+    async fn release(&self) -> Result<()> {
+        if self.log.head.commit.is_none() {
+            return Ok(());
+        }
+        let (source, upto) = (&self.pipeline.source, &self.log.head.checkpoint);
+        let release = self.pipeline.backoff.retry("source commit", || source.commit(upto));
+        self.step("source_commit", None, release)
+            .await
+            .map_err(|error| error.at(&self.pipeline.name, next_epoch(&self.log.head), "source commit"))
     }
 
     async fn open_sinks(&mut self) -> Result<()> {
-        let epoch = next_epoch(&self.log);
+        let epoch = next_epoch(&self.log.head);
         for (name, sink) in self.sinks() {
             let token = self
                 .open_sink(&name, sink.as_ref())
                 .await
                 .map_err(|error| error.at(&self.pipeline.name, epoch, format!("open of sink `{name}`")))?;
-            if self.options.rebuild.is_none() {
+            if !self.is_rebuilt(&name) {
                 self.check_token(&name, sink.as_ref(), token)?;
             }
             self.tokens.insert(name, token);
         }
         Ok(())
+    }
+
+    /// Whether a sink may hold anything, because this run rebuilds it or finishes a rebuild.
+    fn is_rebuilt(&self, sink: &str) -> bool {
+        let asked = self.options.rebuild.as_ref().map(|rebuild| &rebuild.sink);
+        let open = self.log.head.open.as_ref().and_then(|intent| match &intent.kind {
+            EpochKind::Rebuild { sink } => Some(sink),
+            _ => None,
+        });
+        asked.into_iter().chain(open).any(|only| only.as_ref().is_none_or(|only| only == sink))
     }
 
     /// For intent E a sink may hold E or what the last commit says (E-1).
@@ -344,7 +417,11 @@ impl<'a> Runner<'a> {
     async fn resume(&mut self) -> Result<bool> {
         let Some(intent) = self.log.head.open.clone() else { return Ok(true) };
         match self.epoch(intent.clone(), true).await {
-            Ok(()) => Ok(!self.options.shutdown.is_requested()),
+            Ok(()) => {
+                let left_out = self.epochs.last().map(|report| report.left_out.as_slice()).unwrap_or_default();
+                self.tried.extend(left_out.iter().map(|left_out| left_out.partition.clone()));
+                Ok(!self.options.shutdown.is_requested())
+            }
             // What was pinned is gone, and nothing of the epoch is visible anywhere: it may be planned anew.
             Err(error) if error.is_pin_lost() && !self.is_held(&intent) => {
                 let reason = error.chain().join(": ");
@@ -365,7 +442,8 @@ impl<'a> Runner<'a> {
 
     fn limit(&self, skip: &BTreeSet<String>) -> EpochLimit {
         EpochLimit {
-            max_partitions: self.pipeline.max_partitions,
+            // What is read in full is one epoch: an overwriting sink must not get a part.
+            max_partitions: self.pipeline.max_partitions.filter(|_| self.pipeline.mode != Mode::Full),
             everything: self.pipeline.mode == Mode::Full,
             skip: skip.clone(),
             ..EpochLimit::default()
@@ -374,14 +452,16 @@ impl<'a> Runner<'a> {
 
     async fn plan(&self, from: &Checkpoint, limit: &EpochLimit) -> Result<Option<EpochPlan>> {
         let source = &self.pipeline.source;
-        let plan = self.pipeline.backoff.retry("plan", || source.plan(from, limit)).await;
-        plan.map_err(|error| error.at(&self.pipeline.name, next_epoch(&self.log), "plan"))
+        let plan = self.pipeline.backoff.retry("plan", || source.plan(from, limit));
+        self.step("plan", None, plan)
+            .await
+            .map_err(|error| error.at(&self.pipeline.name, next_epoch(&self.log.head), "plan"))
     }
 
     /// Epoch after epoch until everything that was there at the start has been tried once.
     async fn follow(&mut self) -> Result<()> {
         let full = self.pipeline.mode == Mode::Full;
-        let mut skip = BTreeSet::new();
+        let mut skip = std::mem::take(&mut self.tried);
         let mut target: Option<Checkpoint> = None;
         loop {
             let from = if full { Checkpoint::new() } else { self.log.head.checkpoint.clone() };
@@ -398,15 +478,15 @@ impl<'a> Runner<'a> {
                 break;
             }
             self.strike(&KillPoint::AfterPlan)?;
-            let intent = self.intent(EpochKind::Run, full, plan, next_epoch(&self.log)).await?;
+            let intent = self.intent(EpochKind::Run, full, plan, next_epoch(&self.log.head)).await?;
             self.begin(intent).await?;
-            if let Some(report) = self.epochs.last() {
-                skip.extend(report.left_out.iter().map(|left_out| left_out.partition.clone()));
-            }
+            // Each partition is tried once, whether it was read or left out: what comes meanwhile is the next run's.
+            let nothing_moved = moved.set.is_empty();
+            skip.extend(moved.set.into_keys());
             if self.options.shutdown.is_requested() {
                 return Ok(());
             }
-            if full {
+            if full || nothing_moved {
                 break;
             }
         }
@@ -419,18 +499,41 @@ impl<'a> Runner<'a> {
     }
 
     async fn rebuild(&mut self, rebuild: &Rebuild) -> Result<()> {
-        for sink in
-            self.pipeline.sinks.iter().filter(|sink| rebuild.sink.as_ref().is_none_or(|name| *name == sink.name))
-        {
+        let kind = EpochKind::Rebuild { sink: rebuild.sink.clone() };
+        if let Some(open) = self.log.head.open.clone() {
+            let is_this = open.kind == kind && self.same.open;
+            // One sink alone: the others may hold the open epoch, so it is finished first.
+            if (is_this || rebuild.sink.is_some()) && !self.same.open {
+                return Err(self.mismatch(format!(
+                    "epoch {} was begun by another definition and is not finished; close it by rebuilding all sinks",
+                    open.epoch
+                )));
+            }
+            if is_this || rebuild.sink.is_some() {
+                let goes_on = self.resume().await?;
+                let done = is_this && self.log.head.commit.as_ref().is_some_and(|commit| commit.epoch == open.epoch);
+                if done || !goes_on {
+                    self.finished = done;
+                    return Ok(());
+                }
+            }
+        }
+        for sink in self.targets(&kind) {
             if sink.sink.write_mode() == crate::sink::WriteMode::Append {
                 tracing::warn!(sink = %sink.name, "this sink only appends: it gets its rows again");
             }
         }
-        // From the history relation; the source is read from its start where that does not do.
-        let from_start = self.pipeline.history.is_none() || self.log.head.commit.is_none() || !self.same_input;
+        let from_start = self.must_read_again(&kind).await?;
         let from = if from_start { Checkpoint::new() } else { self.log.head.checkpoint.clone() };
         let limit = EpochLimit { everything: from_start, ..EpochLimit::default() };
-        let plan = self.plan(&from, &limit).await?;
+        // One sink alone gets what the others have, and nothing new.
+        let plan = if rebuild.sink.is_some() && !from_start { None } else { self.plan(&from, &limit).await? };
+        let highest = self.tokens.values().flatten().map(|token| token.epoch).max().unwrap_or(0);
+        let epoch = next_epoch(&self.log.head)
+            .max(self.log.head.open.as_ref().map_or(0, |intent| intent.epoch + 1))
+            .max(highest + 1);
+        self.strike(&KillPoint::AfterPlan)?;
+        let reads_nothing = plan.is_none();
         let plan = plan.unwrap_or_else(|| EpochPlan {
             upto: from.clone(),
             from,
@@ -438,16 +541,27 @@ impl<'a> Runner<'a> {
             rows: None,
             window: None,
         });
-        let highest = self.tokens.values().flatten().map(|token| token.epoch).max().unwrap_or(0);
-        let epoch = next_epoch(&self.log)
-            .max(self.log.head.open.as_ref().map_or(0, |intent| intent.epoch + 1))
-            .max(highest + 1);
-        self.strike(&KillPoint::AfterPlan)?;
-        let kind = EpochKind::Rebuild { sink: rebuild.sink.clone() };
-        let intent = self.intent(kind, from_start, plan, epoch).await?;
+        let mut intent = self.intent(kind, from_start, plan, epoch).await?;
+        intent.reads_nothing = reads_nothing;
         self.begin(intent).await?;
         self.finished = true;
         Ok(())
+    }
+
+    /// Whether a rebuild must read the source from its start because the history does not have everything.
+    async fn must_read_again(&self, kind: &EpochKind) -> Result<bool> {
+        let (Some(history), Some(commit)) = (&self.pipeline.history, &self.log.head.commit) else { return Ok(true) };
+        let beside = |sink: &&SinkStep| !self.pipeline.is_after_history(&self.pipeline.sink_relation(sink));
+        if !self.same.input || self.targets(kind).iter().any(beside) {
+            return Ok(true);
+        }
+        // The history's own table may be the one that was lost, or an older copy of it.
+        let lost = |(name, expected): (&String, &Option<EpochToken>)| {
+            expected.is_some() && self.tokens.get(name).is_some_and(|held| held != expected)
+        };
+        let version = self.pipeline.backoff.retry("history", || history.history.version()).await?;
+        let whole = matches!(kind, EpochKind::Rebuild { sink: None });
+        Ok(version.is_none() || whole && commit.sinks.iter().any(lost))
     }
 
     async fn backfill(&mut self, window: Window) -> Result<()> {
@@ -457,7 +571,7 @@ impl<'a> Runner<'a> {
             return Ok(());
         };
         self.strike(&KillPoint::AfterPlan)?;
-        let intent = self.intent(EpochKind::Backfill { window }, true, plan, next_epoch(&self.log)).await?;
+        let intent = self.intent(EpochKind::Backfill { window }, true, plan, next_epoch(&self.log.head)).await?;
         self.begin(intent).await?;
         self.finished = true;
         Ok(())
@@ -465,7 +579,10 @@ impl<'a> Runner<'a> {
 
     async fn intent(&self, kind: EpochKind, from_start: bool, plan: EpochPlan, epoch: u64) -> Result<Intent> {
         let history = match &self.pipeline.history {
-            Some(step) => self.pipeline.backoff.retry("history", || step.history.version()).await?,
+            Some(step) => {
+                let version = self.pipeline.backoff.retry("history", || step.history.version());
+                self.step("history", None, version).await?
+            }
             None => None,
         };
         Ok(Intent {
@@ -478,13 +595,14 @@ impl<'a> Runner<'a> {
             history,
             definition: self.definition.fingerprint(),
             rows: plan.rows,
+            reads_nothing: false,
         })
     }
 
     async fn begin(&mut self, intent: Intent) -> Result<()> {
         let (pipeline, epoch) = (self.pipeline.name.clone(), intent.epoch);
-        self.log
-            .append(RecordBody::Intent(intent.clone()))
+        let append = self.log.append(RecordBody::Intent(intent.clone()));
+        telemetry::step(&pipeline, epoch, "intent", None, append)
             .await
             .map_err(|error| error.at(&pipeline, epoch, "intent"))?;
         self.strike(&KillPoint::AfterIntent)?;
@@ -504,10 +622,12 @@ impl<'a> Runner<'a> {
 
     /// The sinks that an epoch of this kind delivers to.
     pub(crate) fn targets(&self, kind: &EpochKind) -> Vec<&'a SinkStep> {
-        let only = match kind {
-            EpochKind::Rebuild { sink } => sink.clone(),
-            _ => None,
+        let is_target = |sink: &&SinkStep| match kind {
+            EpochKind::Rebuild { sink: Some(only) } => sink.name == *only,
+            // Only what comes after the history relation knows a window; the others have had their rows.
+            EpochKind::Backfill { .. } => self.pipeline.is_after_history(&self.pipeline.sink_relation(sink)),
+            _ => true,
         };
-        self.pipeline.sinks.iter().filter(|sink| only.as_ref().is_none_or(|only| sink.name == *only)).collect()
+        self.pipeline.sinks.iter().filter(is_target).collect()
     }
 }

@@ -103,6 +103,19 @@ impl CheckpointStore {
         Ok(head)
     }
 
+    /// The head, refused where the store is another pipeline's.
+    pub async fn head_of(&self, pipeline: &str) -> Result<Head> {
+        let head = self.head().await?;
+        if head.last > 0 {
+            let owner = self.owner(&head).await?;
+            if owner != pipeline {
+                let difference = format!("the checkpoint store `{}` belongs to pipeline `{owner}`", self.path(""));
+                return Err(Error::Mismatch { pipeline: pipeline.into(), difference });
+            }
+        }
+        Ok(head)
+    }
+
     /// Takes the pipeline over: the next generation, which fences every older runner.
     ///
     /// # Errors
@@ -110,14 +123,7 @@ impl CheckpointStore {
     /// [`Error::Store`], [`Error::StoreCorrupt`], and [`Error::Mismatch`] if the store belongs to another pipeline.
     pub async fn claim(&self, pipeline: &str) -> Result<Log> {
         loop {
-            let head = self.head().await?;
-            if head.last > 0 {
-                let owner = self.owner(&head).await?;
-                if owner != pipeline {
-                    let difference = format!("the checkpoint store `{}` belongs to pipeline `{owner}`", self.path(""));
-                    return Err(Error::Mismatch { pipeline: pipeline.into(), difference });
-                }
-            }
+            let head = self.head_of(pipeline).await?;
             let uuid = head.uuid.clone().unwrap_or_else(|| Uuid::new_v4().to_string());
             // At least the time in ms: a runner on a new or restored store must not look older to the sinks than those before.
             let time = u64::try_from(Utc::now().timestamp_millis()).unwrap_or(0);

@@ -100,6 +100,9 @@ pub struct Intent {
     /// About how many rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<u64>,
+    /// The source is not read: all that there is stands in the history.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reads_nothing: bool,
 }
 
 /// The input of a best-effort source, spooled and sealed: who finds it never scans again.

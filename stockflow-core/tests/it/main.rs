@@ -1,6 +1,7 @@
 //! The engine against its contracts (design section 4, paragraph by paragraph) with the twins in memory.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, unreachable_pub)]
 
+mod adapters;
 mod crash;
 mod epochs;
 mod errors;
@@ -8,4 +9,6 @@ mod guarantee;
 mod identity;
 mod kit;
 mod property;
+mod rebuild;
 mod support;
+mod telemetry;
