@@ -125,7 +125,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "DATE", value_parser = date, help_heading = "Backfill")]
     pub(crate) to: Option<NaiveDate>,
     /// Backfill these symbols only
-    #[arg(long, value_name = "SYMBOL,…", value_delimiter = ',', help_heading = "Backfill")]
+    #[arg(long, value_name = "SYMBOL,…", value_delimiter = ',', value_parser = symbol, help_heading = "Backfill")]
     pub(crate) symbols: Vec<String>,
     /// Start over above everything that store and sinks hold; every symbol is computed again
     #[arg(long, conflicts_with_all = ["from", "to", "symbols"], help_heading = "Rebuild")]
@@ -193,7 +193,7 @@ pub(crate) struct SqlArgs {
     /// The query; `-` reads it from standard input
     #[arg(value_name = "QUERY")]
     pub(crate) query: String,
-    /// A file, folder, Delta table or object store URL as a table; instead of the lake's tables, repeatable
+    /// A file, folder, glob, Delta table or object store URL as a table; repeatable
     #[arg(short, long = "file", value_name = "NAME=PATH", value_parser = table)]
     pub(crate) files: Vec<(String, String)>,
     /// How rows are printed; the default follows the name of `-o`, else it is a table
@@ -279,6 +279,13 @@ fn date(text: &str) -> Result<NaiveDate, String> {
     NaiveDate::parse_from_str(text, "%Y-%m-%d").map_err(|_| format!("`{text}` is no date; write YYYY-MM-DD"))
 }
 
+fn symbol(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("a symbol is empty; write them as in AAPL,IBM".into()),
+        symbol => Ok(symbol.into()),
+    }
+}
+
 fn size(text: &str) -> Result<Size, String> {
     let sides =
         text.split_once(['x', 'X']).and_then(|(width, height)| Some((width.parse().ok()?, height.parse().ok()?)));
@@ -334,5 +341,7 @@ mod tests {
         assert!(date("2020-02-30").is_err_and(|error| error.contains("YYYY-MM-DD")));
         assert_eq!(table("a=b=c"), Ok(("a".into(), "b=c".into())));
         assert!(table("a.csv").is_err());
+        assert_eq!(symbol(" BRK.B "), Ok("BRK.B".into()));
+        assert!(symbol(" ").is_err());
     }
 }

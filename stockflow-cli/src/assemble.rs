@@ -9,9 +9,9 @@ use stockflow_core::store::CheckpointStore;
 use stockflow_io::location::Location;
 
 use crate::args::{Global, PipelineArgs};
-use crate::config::PipelineConfig;
-use crate::environment;
+use crate::config::{PipelineConfig, StoreConfig};
 use crate::exit::{Failure, Outcome};
+use crate::{environment, places};
 
 /// The main job; `examples/pipelines/main.toml` is the same file, and a test holds them together.
 const MAIN: &str = include_str!("config/main.toml");
@@ -21,9 +21,6 @@ const MAIN_NAME: &str = "built-in pipeline";
 
 /// Where the main job looks for bars if nothing else is said.
 const MAIN_INPUT: &str = "examples/data";
-
-/// What a store is called that forgets everything at the end of the process.
-const MEMORY: &str = "memory";
 
 /// How much of the outside world may be touched while a pipeline is put together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,10 +39,14 @@ pub(crate) fn config(args: &PipelineArgs, global: &Global) -> Outcome<PipelineCo
         "STOCKFLOW_INPUT" => args.input.clone(),
         _ => std::env::var(name).ok(),
     };
-    let Some(path) = &args.pipeline else {
-        return Ok(PipelineConfig::parse(MAIN, MAIN_NAME, &env)?);
+    let mut config = match &args.pipeline {
+        Some(path) => PipelineConfig::load(path, &env)?,
+        None => PipelineConfig::parse(MAIN, MAIN_NAME, &env)?,
     };
-    Ok(PipelineConfig::load(path, &env)?)
+    // What the command line answered was not set in the environment.
+    config.variables.retain(|variable| variable.is_default || std::env::var_os(&variable.name).is_some());
+    places::check(&config, global, args.pipeline.is_none())?;
+    Ok(config)
 }
 
 /// The main job without its input: say where to look, before anything is written.
@@ -59,9 +60,9 @@ pub(crate) fn check_input(args: &PipelineArgs) -> Outcome<()> {
 
 /// The checkpoint store's path or URL; `None` if it is kept in memory.
 pub(crate) fn store_path(config: &PipelineConfig, global: &Global) -> Option<String> {
-    match config.store.as_deref() {
-        Some(MEMORY) => None,
-        Some(path) => Some(path.to_owned()),
+    match &config.store {
+        Some(StoreConfig::Memory) => None,
+        Some(StoreConfig::Path(path)) => Some(path.clone()),
         None => Some(format!("{}/checkpoints/{}", global.data_dir.trim_end_matches('/'), config.name)),
     }
 }
@@ -86,7 +87,7 @@ pub(crate) async fn pipeline(config: &PipelineConfig, global: &Global, opening: 
         let bytes = usize::try_from(megabytes.saturating_mul(1024 * 1024)).unwrap_or(usize::MAX);
         builder = builder.runtime(Arc::new(RuntimeEnvBuilder::new().with_memory_limit(bytes, 1.0).build()?));
     }
-    builder = builder.source_arc(config.source.build()?);
+    builder = builder.source_arc(config.build_source()?);
     for step in &config.steps {
         builder = builder.step(step.step.build(&step.name, step.input.as_deref()));
     }
@@ -102,9 +103,15 @@ pub(crate) async fn pipeline(config: &PipelineConfig, global: &Global, opening: 
     for (name, table) in &config.tables {
         builder = builder.table(name, table.open(opening).await?);
     }
-    if let Some(path) = store_path(config, global).filter(|_| opening == Opening::Everything) {
-        let place = Location::parse(&path)?;
-        builder = builder.store(CheckpointStore::new(Arc::clone(place.store()), place.path().clone()));
+    if let Some(store) = store(config, global)?.filter(|_| opening == Opening::Everything) {
+        builder = builder.store(store);
     }
     Ok(builder.build()?)
+}
+
+/// The checkpoint store; `None` if it is kept in memory.
+pub(crate) fn store(config: &PipelineConfig, global: &Global) -> Outcome<Option<CheckpointStore>> {
+    let Some(path) = store_path(config, global) else { return Ok(None) };
+    let place = Location::parse(&path)?;
+    Ok(Some(CheckpointStore::new(Arc::clone(place.store()), place.path().clone())))
 }

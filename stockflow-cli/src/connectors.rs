@@ -16,6 +16,7 @@ use stockflow_core::source::Source;
 use stockflow_io::console::{ConsoleFormat, ConsoleSink};
 use stockflow_io::delta::{DeltaHistory, DeltaSink, MaintainOptions};
 use stockflow_io::file::{FileFormat, FileSink, FileSource, ManifestTable, SinkMode};
+pub(crate) use stockflow_io::file::{Listing, SkippedFile};
 use stockflow_io::location::Location;
 
 use crate::assemble::Opening;
@@ -61,10 +62,25 @@ impl SourceConfig {
         config
     }
 
-    /// The source; nothing is opened yet.
-    pub(crate) fn build(&self) -> Outcome<Arc<dyn Source>> {
+    /// The source; nothing is opened yet. `as_text`: what reads it wants the cells of CSV as they are written, unless the
+    /// file says otherwise.
+    pub(crate) fn build(&self, as_text: bool) -> Outcome<Arc<dyn Source>> {
         match self {
-            Self::File(config) => Ok(Arc::new(config.build()?)),
+            Self::File(config) => Ok(Arc::new(config.build(as_text)?)),
+        }
+    }
+
+    /// Where it reads.
+    pub(crate) fn path(&self) -> &str {
+        match self {
+            Self::File(config) => &config.path,
+        }
+    }
+
+    /// What is there now, and what is skipped.
+    pub(crate) async fn list(&self) -> Outcome<Listing> {
+        match self {
+            Self::File(config) => Ok(config.build(false)?.list().await?),
         }
     }
 
@@ -87,7 +103,7 @@ fn file_source(section: &Section<'_>) -> SourceConfig {
     };
     let columns = types.into_iter().filter_map(column).collect();
     SourceConfig::File(FileSourceConfig {
-        path: section.required("path"),
+        path: place(section),
         format: section.parsed("format"),
         relation: section.text("relation"),
         delimiter: section.text("delimiter").and_then(|text| one_byte(section, &text)),
@@ -97,14 +113,24 @@ fn file_source(section: &Section<'_>) -> SourceConfig {
     })
 }
 
+/// The `path` of a table, which must be a path or a URL that can be understood.
+fn place(section: &Section<'_>) -> String {
+    let path = section.required("path");
+    section.check_place("path", &path);
+    path
+}
+
 fn one_byte(section: &Section<'_>, text: &str) -> Option<u8> {
-    match text.as_bytes() {
-        [byte] => Some(*byte),
-        _ => {
-            section.problem("delimiter", format!("must be one character such as `,` `;` or `\\t`, not `{text}`"));
-            None
-        }
-    }
+    let wrong = match text.as_bytes() {
+        [b'"' | b'\n' | b'\r'] => "has a meaning of its own in CSV",
+        [byte] => return Some(*byte),
+        _ => "is not one character of ASCII",
+    };
+    section.problem(
+        "delimiter",
+        format!("cannot be `{}`, which {wrong}; write one such as `,` `;` or `\\t`", text.escape_debug()),
+    );
+    None
 }
 
 fn data_type(text: &str) -> Option<DataType> {
@@ -120,7 +146,7 @@ fn data_type(text: &str) -> Option<DataType> {
 }
 
 impl FileSourceConfig {
-    fn build(&self) -> Outcome<FileSource> {
+    fn build(&self, as_text: bool) -> Outcome<FileSource> {
         let mut source = FileSource::new(&self.path)?.with_columns(self.columns.clone());
         if let Some(format) = self.format {
             source = source.with_format(format);
@@ -134,10 +160,19 @@ impl FileSourceConfig {
         if let Some(header) = self.header {
             source = source.with_header(header);
         }
-        if let Some(infer) = self.infer {
+        // The numbers of NDJSON are written with a point, whatever its texts are.
+        let as_text = as_text && !self.is_ndjson();
+        if let Some(infer) = self.infer.or(as_text.then_some(false)) {
             source = source.with_infer(infer);
         }
         Ok(source)
+    }
+
+    fn is_ndjson(&self) -> bool {
+        let name = self.path.to_lowercase();
+        let name = [".gz", ".zst", ".zstd"].iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(&name);
+        self.format == Some(FileFormat::Ndjson)
+            || self.format.is_none() && (name.ends_with(".ndjson") || name.ends_with(".jsonl"))
     }
 }
 
@@ -181,6 +216,21 @@ impl SinkConfig {
         match self {
             Self::File { path, .. } | Self::Delta(DeltaConfig { path, .. }) => Some(path),
             Self::Console { .. } => None,
+        }
+    }
+
+    /// Whether it has a folder of its own.
+    pub(crate) fn is_folder(&self) -> bool {
+        !matches!(self, Self::File { mode: SinkMode::Overwrite, .. } | Self::Console { .. })
+    }
+
+    /// Where it keeps what corrections replace, if it may do so.
+    pub(crate) fn revisions(&self) -> Option<String> {
+        match self {
+            Self::Delta(DeltaConfig { path, mode: None | Some(WriteMode::Merge), .. }) => {
+                Some(format!("{}_revisions", path.trim_end_matches('/')))
+            }
+            _ => None,
         }
     }
 
@@ -238,18 +288,18 @@ fn file_sink(section: &Section<'_>, format: FileFormat) -> SinkConfig {
     let mode = section
         .choice("write", &[("append", SinkMode::Append), ("overwrite", SinkMode::Overwrite)])
         .unwrap_or(SinkMode::Append);
-    SinkConfig::File { path: section.required("path"), format, mode }
+    SinkConfig::File { path: place(section), format, mode }
 }
 
 fn delta(section: &Section<'_>) -> SinkConfig {
     SinkConfig::Delta(DeltaConfig {
-        path: section.required("path"),
+        path: place(section),
         mode: section.choice(
             "write",
             &[("merge", WriteMode::Merge), ("append", WriteMode::Append), ("overwrite", WriteMode::Overwrite)],
         ),
         partition_by: section.texts("partition_by"),
-        file_mb: section.count("file_mb"),
+        file_mb: section.count_within("file_mb", 1..=u64::MAX),
     })
 }
 
@@ -263,7 +313,7 @@ impl DeltaConfig {
             sink = sink.with_partition_by(columns.clone());
         }
         if let Some(megabytes) = self.file_mb {
-            sink = sink.with_target_file_size(megabytes.max(1).saturating_mul(1024 * 1024));
+            sink = sink.with_target_file_size(megabytes.saturating_mul(1024 * 1024));
         }
         Ok(sink)
     }
@@ -299,7 +349,7 @@ impl TableConfig {
     /// Reads a `[tables.<name>]` table.
     pub(crate) fn read(section: Section<'_>) -> Self {
         let config = Self {
-            path: section.required("path"),
+            path: place(&section),
             schema: section.choice("schema", &[("actions", Known::Actions), ("bars", Known::Bars)]),
         };
         section.finish();
@@ -343,6 +393,11 @@ pub(crate) async fn open_table(place: &Location) -> Outcome<Option<Arc<dyn Table
         return Ok(Some(Arc::new(ManifestTable::at(place.clone()).await?)));
     }
     Ok(None)
+}
+
+/// The files that a path, a folder or a glob means.
+pub(crate) async fn list(path: &str) -> Outcome<Listing> {
+    Ok(FileSource::new(path)?.list().await?)
 }
 
 /// What was done to a table of the lake, or would be.

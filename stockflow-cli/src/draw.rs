@@ -13,6 +13,7 @@ use datafusion::logical_expr::{Expr, lit, when};
 use datafusion::prelude::{DataFrame, SessionContext, col};
 use stockflow_core::indicator::sql::expr_fn;
 use stockflow_core::indicator::{Flag, IndicatorSpec, parse_list};
+use stockflow_core::schema::Basis;
 
 use crate::chart::{self, BarPoint, Chart, Overlay, Panel, Plot, PriceScale, Series, Size, Theme};
 use crate::config::nearest;
@@ -53,10 +54,11 @@ pub(crate) async fn draw(session: &SessionContext, bars: Arc<dyn TableProvider>,
     let all = session.read_table(bars)?;
     let interval = interval(&all, &request.symbol).await?;
     let own = all.filter(col("symbol").eq(lit(&request.symbol)).and(col("interval").eq(lit(&interval))))?;
+    let basis = basis(&own).await?;
     let adjusted = adjust(own)?;
     let rows = compute(adjusted, &request.indicators).await?;
     let rows = cut(&rows, request)?;
-    chart_of(&rows, request, &interval)
+    chart_of(&rows, request, &format!("{interval}, {basis}"))
 }
 
 /// The interval of which the symbol has most bars; a symbol without bars is an error with the nearest name.
@@ -86,6 +88,20 @@ fn texts(batches: &[RecordBatch], column: usize) -> Outcome<Vec<String>> {
         found.extend(text.as_string::<i32>().iter().flatten().map(str::to_owned));
     }
     Ok(found)
+}
+
+/// What the drawn prices are, in words.
+async fn basis(bars: &DataFrame) -> Outcome<&'static str> {
+    if bars.clone().filter(col("adj_close").gt(lit(0.0)))?.limit(0, Some(1))?.count().await? > 0 {
+        return Ok("adjusted for splits and dividends");
+    }
+    let basis = texts(&bars.clone().select(vec![col("basis")])?.distinct()?.collect().await?, 0)?;
+    Ok(match basis.as_slice() {
+        [only] if only == Basis::Total.as_str() => "adjusted for splits and dividends",
+        [only] if only == Basis::Split.as_str() => "adjusted for splits",
+        [only] if only == Basis::Raw.as_str() => "as traded, not adjusted",
+        _ => "on mixed bases",
+    })
 }
 
 /// Prices times `adj_close / close`, where that is a number.
@@ -134,7 +150,7 @@ fn cut(rows: &RecordBatch, request: &Request) -> Outcome<RecordBatch> {
     Ok(rows.slice(start, end - start))
 }
 
-fn chart_of(rows: &RecordBatch, request: &Request, interval: &str) -> Outcome<Chart> {
+fn chart_of(rows: &RecordBatch, request: &Request, what: &str) -> Outcome<Chart> {
     let ts = rows.column(0).as_primitive::<TimestampMicrosecondType>();
     let [open, high, low, close, volume] = [1, 2, 3, 4, 5].map(|column| values(rows, column));
     let (open, high, low, close, volume) = (open?, high?, low?, close?, volume?);
@@ -153,8 +169,7 @@ fn chart_of(rows: &RecordBatch, request: &Request, interval: &str) -> Outcome<Ch
         })
         .collect();
     let day = |bar: Option<&BarPoint>| bar.map_or_else(String::new, |bar| bar.ts.date().to_string());
-    let subtitle =
-        format!("{interval}, adjusted for splits and dividends, {} to {}", day(bars.first()), day(bars.last()));
+    let subtitle = format!("{what}, {} to {}", day(bars.first()), day(bars.last()));
     let mut chart = Chart::new(&request.symbol, subtitle, bars);
     chart.price_scale = request.scale;
     let mut column = 6;
@@ -241,17 +256,28 @@ pub(crate) fn write(chart: &Chart, look: Look, path: &Path) -> Outcome<()> {
 
 /// Writes a chart as SVG and as PNG into a folder; says where.
 pub(crate) fn write_both(chart: &Chart, look: Look, folder: &Path, symbol: &str) -> Outcome<Vec<PathBuf>> {
-    // A symbol may have any character; a file name may not.
-    let stem: String = symbol
-        .chars()
-        .map(|c| if c.is_alphanumeric() || matches!(c, '.' | '-' | '^' | '=' | '_') { c } else { '_' })
-        .collect();
+    let stem = file_stem(symbol);
     let paths: Vec<PathBuf> =
         ["svg", "png"].into_iter().map(|ending| folder.join(format!("{stem}.{ending}"))).collect();
     for path in &paths {
         write(chart, look, path)?;
     }
     Ok(paths)
+}
+
+/// A symbol may have any character, a file name may not: what is odd is written as in a URL, so that two symbols never share
+/// a file.
+fn file_stem(symbol: &str) -> String {
+    let mut stem = String::new();
+    for letter in symbol.chars() {
+        if letter.is_alphanumeric() || matches!(letter, '.' | '-' | '^' | '=' | '_') {
+            stem.push(letter);
+        } else {
+            let mut bytes = [0; 4];
+            stem.extend(letter.encode_utf8(&mut bytes).bytes().map(|byte| format!("%{byte:02X}")));
+        }
+    }
+    stem
 }
 
 /// The symbols of a table of bars, in order.
@@ -262,4 +288,15 @@ pub(crate) async fn symbols(session: &SessionContext, bars: Arc<dyn TableProvide
         .distinct()?
         .sort(vec![col("symbol").sort(true, false)])?;
     texts(&found.collect().await?, 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_symbols_never_share_a_file() {
+        assert_eq!(file_stem("BRK.B"), "BRK.B");
+        assert_eq!(["x'y", "x y", "x/y", "x_y", "x%y"].map(file_stem), ["x%27y", "x%20y", "x%2Fy", "x_y", "x%25y"]);
+    }
 }

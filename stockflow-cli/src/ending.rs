@@ -1,5 +1,6 @@
 //! What a run shows at its end: the quality report, the latest values, a chart, and where everything lies.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use datafusion::datasource::TableProvider;
 use datafusion::functions_aggregate::expr_fn::max;
 use datafusion::prelude::{JoinType, SessionContext, col};
 
+use stockflow_core::pipeline::RunReport;
 use stockflow_core::schema::Basis;
 
 use crate::args::Global;
@@ -31,6 +33,9 @@ const SHOWN_SYMBOLS: usize = 8;
 /// Rows of the quality report that are printed.
 const SHOWN_ROWS: usize = 30;
 
+/// What the transform notes of a symbol whose prices it cannot adjust.
+const NO_FACTOR: &str = "adjust.no_factor";
+
 /// Columns that say nothing about a value.
 const HOUSEKEEPING: [&str; 8] = ["revision", "as_of", "ts", "source_ts", "is_final", "provider", "session", "interval"];
 
@@ -39,6 +44,8 @@ const HOUSEKEEPING: [&str; 8] = ["revision", "as_of", "ts", "source_ts", "is_fin
 pub(crate) struct Ending {
     quality: Option<RecordBatch>,
     latest: Option<RecordBatch>,
+    /// The bases of the bars, as they were kept.
+    bases: Vec<String>,
     pub(crate) charts: Vec<PathBuf>,
 }
 
@@ -51,6 +58,10 @@ pub(crate) async fn look_back(config: &PipelineConfig) -> Outcome<Ending> {
     }
     if let Some(table) = table(config, config.report.latest.as_deref()).await? {
         ending.latest = Some(latest(&session, table).await?);
+    }
+    let bars = config.history_sink().map(|sink| sink.name.as_str()).or(config.report.chart.as_deref());
+    if let Some(table) = table(config, bars).await? {
+        ending.bases = bases(&session, table).await?;
     }
     if let Some(table) = table(config, config.report.chart.as_deref()).await? {
         // The rows are safe; a picture that fails is no reason to say otherwise.
@@ -78,6 +89,21 @@ async fn all(session: &SessionContext, table: Arc<dyn TableProvider>, order: &st
     };
     let schema = Arc::new(frame.schema().as_arrow().clone());
     Ok(concat_batches(&schema, &frame.collect().await?)?)
+}
+
+/// On which bases the bars of a table are.
+async fn bases(session: &SessionContext, bars: Arc<dyn TableProvider>) -> Outcome<Vec<String>> {
+    let bars = session.read_table(bars)?;
+    if !bars.schema().has_column_with_unqualified_name("basis") {
+        return Ok(Vec::new());
+    }
+    let found = bars.select(vec![col("basis")])?.distinct()?.sort(vec![col("basis").sort(true, false)])?;
+    let mut bases = Vec::new();
+    for batch in found.collect().await? {
+        let text = cast(batch.column(0), &DataType::Utf8)?;
+        bases.extend(text.as_string::<i32>().iter().flatten().map(str::to_owned));
+    }
+    Ok(bases)
 }
 
 /// The last row of each symbol.
@@ -121,7 +147,7 @@ async fn charts(
 /// Prints it for people.
 pub(crate) fn print(mut out: impl Write, ending: &Ending, config: &PipelineConfig, global: &Global) -> Outcome<()> {
     if let Some(basis) = config.basis() {
-        writeln!(out, "\nprice basis: {}", meaning(basis))?;
+        writeln!(out, "\nprice basis: {}", meaning(basis, &ending.bases))?;
     }
     if let Some(quality) = &ending.quality {
         writeln!(out, "\nquality report")?;
@@ -141,15 +167,30 @@ pub(crate) fn print(mut out: impl Write, ending: &Ending, config: &PipelineConfi
     Ok(())
 }
 
-/// What has been done to the prices that indicators see.
-fn meaning(basis: Basis) -> &'static str {
-    match basis {
-        Basis::Raw => "raw: prices as they were traded",
-        Basis::Split => "split: indicators see prices adjusted for splits; the bars are kept as they came",
-        Basis::Total => {
-            "total: indicators see prices adjusted for splits and dividends; the bars are kept as they came (raw)"
-        }
-    }
+/// What has been done to the prices that indicators see, and to those that are kept.
+fn meaning(basis: Basis, kept: &[String]) -> String {
+    let seen = match basis {
+        Basis::Raw => return "raw: prices as they were traded".into(),
+        Basis::Split => "split: indicators see prices adjusted for splits",
+        Basis::Total => "total: indicators see prices adjusted for splits and dividends",
+    };
+    let kept = if kept.is_empty() { String::new() } else { format!(" ({})", kept.join(", ")) };
+    format!("{seen}; the bars are kept as they came{kept}")
+}
+
+/// What to set where prices could not be adjusted, so that their indicators are NULL.
+pub(crate) fn advice(config: &PipelineConfig, report: &RunReport) -> Option<String> {
+    config.steps.iter().find(|step| step.step.needs_adjusted_close())?;
+    let notes = report.warnings().filter(|note| note.kind == NO_FACTOR);
+    let symbols: BTreeSet<&str> = notes.filter_map(|note| note.symbol.as_deref()).collect();
+    let (n, have) = match symbols.len() {
+        0 => return None,
+        1 => ("1 symbol".to_owned(), "has"),
+        n => (format!("{n} symbols"), "have"),
+    };
+    Some(format!(
+        "{n} {have} bars without an adjusted close (`Adj Close`), of which all indicators are NULL: in a pipeline file (`stockflow init` writes one) set `to = \"raw\"` in the step of type `adjust` to take prices as they are, or `basis = \"total\"` in `normalize` if they are adjusted already"
+    ))
 }
 
 /// Name and place of all that the pipeline writes.
@@ -251,6 +292,12 @@ fn print_latest(out: &mut impl Write, rows: &RecordBatch) -> Outcome<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_basis_says_what_is_kept() {
+        assert!(meaning(Basis::Total, &["split".into()]).ends_with("the bars are kept as they came (split)"));
+        assert!(meaning(Basis::Split, &[]).ends_with("the bars are kept as they came"));
+    }
 
     #[test]
     fn numbers_have_the_digits_that_matter() {

@@ -167,10 +167,22 @@ fn exit_of(error: &Error) -> Exit {
     if error.is_fenced() {
         return Exit::Fenced;
     }
-    match error {
+    match innermost(error) {
         Error::InvalidPipeline { .. } | Error::InvalidParameter { .. } | Error::Mismatch { .. } => Exit::Usage,
+        Error::Query { source, .. } if is_unplanned(source) => Exit::Usage,
         _ => Exit::Failed,
     }
+}
+
+/// Whether a query could not even be planned: its text is wrong, or does not fit the tables.
+pub(crate) fn is_unplanned(error: &DataFusionError) -> bool {
+    matches!(
+        error.find_root(),
+        DataFusionError::SQL(..)
+            | DataFusionError::Plan(_)
+            | DataFusionError::SchemaError(..)
+            | DataFusionError::NotImplemented(_)
+    )
 }
 
 fn next_of(error: &Error) -> Option<String> {
@@ -186,6 +198,9 @@ fn next_of(error: &Error) -> Option<String> {
         Error::PinLost { .. } => "put the file back as it was, or start over with `--rebuild`",
         Error::InvalidPipeline { .. } | Error::InvalidParameter { .. } | Error::Schema { .. } => {
             "check the pipeline with `stockflow validate`"
+        }
+        Error::Query { source, .. } if is_unplanned(source) => {
+            "correct the query; `stockflow indicators NAME` shows how an indicator is called"
         }
         inner => match inner.class() {
             ErrorClass::Transient => "it may work later: run the same command again",
@@ -215,6 +230,10 @@ mod tests {
         assert_eq!(code(Error::Mismatch { pipeline: "main".into(), difference: "sma(20)".into() }), 2);
         assert_eq!(code(Error::parameter("sma", "period", "0")), 2);
         assert_eq!(code(Error::internal("x").at("main", 1, "stage")), 1);
+        assert_eq!(code(Error::parameter("clean", "tolerance", "-1").at("main", 0, "step `bars`")), 2);
+        let query = |source| Error::Query { step: "plan".into(), source: Box::new(source) };
+        assert_eq!(code(query(DataFusionError::Plan("rsi".into()).context("check_indicator_windows"))), 2);
+        assert_eq!(code(query(DataFusionError::Execution("overflow".into()))), 1);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
 
 use crate::args::{Global, LogFormat};
+use crate::render::say_as_json;
 
 /// Starts logging: `RUST_LOG` decides, else `-q`, `-v` and `-vv`.
 pub(crate) fn start(global: &Global) {
@@ -14,6 +15,9 @@ pub(crate) fn start(global: &Global) {
         (false, 0, LogFormat::Json) | (false, 1, _) => "warn,stockflow=info,stockflow_core=info,stockflow_io=info",
         (false, _, _) => "info,stockflow=debug,stockflow_core=debug,stockflow_io=debug",
     };
+    if global.log_format == LogFormat::Json {
+        say_as_json();
+    }
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A second subscriber can only be there in tests; the first one stays.

@@ -6,6 +6,7 @@
 
 mod args;
 mod assemble;
+mod backfill;
 mod chart;
 mod command;
 mod config;
@@ -14,10 +15,13 @@ mod draw;
 mod ending;
 mod environment;
 mod exit;
+mod file_table;
 mod log;
+mod places;
 mod render;
 mod steps;
 mod tables;
+mod usage;
 
 use std::process::ExitCode;
 
@@ -29,7 +33,10 @@ use crate::exit::Failure;
 const STACK: usize = 16 * 1024 * 1024;
 
 fn main() -> ExitCode {
-    let cli = args::Cli::parse();
+    let cli = match args::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage::end(&error),
+    };
     log::start(&cli.global);
     let json = cli.global.json;
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK).build() {

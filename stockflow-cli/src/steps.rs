@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use stockflow_core::pipeline::Step;
-use stockflow_core::schema::Basis;
+use stockflow_core::schema::{Basis, bar_schema};
 use stockflow_core::transform::{
     Action, Adjust, Aggregate, Clean, DateOrder, Indicators, Interval, Normalize, Period, Quality, Resample, Rule, Sql,
     SymbolFrom, Transform,
 };
 
-use crate::config::Section;
+use crate::config::{Section, hint};
 
 /// A transform, read from the file and ready.
 #[derive(Debug, Clone)]
@@ -80,6 +80,17 @@ impl StepConfig {
         }
     }
 
+    /// Whether it reads text such as `1.234,5`.
+    pub(crate) fn has_decimal_comma(&self) -> bool {
+        matches!(self, Self::Normalize(_)) && self.transform().definition()["decimal_comma"] == true
+    }
+
+    /// Whether it puts prices onto another basis by their adjusted close.
+    pub(crate) fn needs_adjusted_close(&self) -> bool {
+        matches!(self, Self::Adjust(adjust) if adjust.target() != Basis::Raw)
+            && self.transform().definition()["by"] == "ratio"
+    }
+
     /// The basis that the step puts prices onto.
     pub(crate) fn basis(&self) -> Option<Basis> {
         match self {
@@ -91,7 +102,12 @@ impl StepConfig {
 
 fn normalize(section: &Section<'_>) -> StepConfig {
     let mut step = Normalize::new();
+    let known = bar_schema();
+    let known: Vec<&str> = known.fields().iter().map(|field| field.name().as_str()).collect();
     for (ours, foreign) in section.pairs("columns").unwrap_or_default() {
+        if !known.contains(&ours.as_str()) {
+            section.problem("columns", format!("has `{ours}`, which is no column of a bar; {}", hint(&ours, &known)));
+        }
         step = step.with_column(ours, foreign);
     }
     let symbol = section.choice("symbol", &[("auto", SymbolFrom::Auto), ("file-name", SymbolFrom::FileName)]);

@@ -5,14 +5,13 @@ use std::sync::Arc;
 
 use datafusion::common::TableReference;
 use datafusion::datasource::TableProvider;
-use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
-use datafusion::prelude::{CsvReadOptions, JsonReadOptions, ParquetReadOptions, SessionConfig, SessionContext};
+use datafusion::prelude::{SessionConfig, SessionContext};
 use object_store::path::Path;
 use stockflow_core::{Error, Origin};
 use stockflow_io::location::Location;
 
-use crate::connectors;
 use crate::exit::{Failure, Outcome};
+use crate::{connectors, file_table};
 
 /// A session with all indicators and tables listed in `information_schema`.
 pub(crate) fn session() -> Outcome<SessionContext> {
@@ -21,13 +20,16 @@ pub(crate) fn session() -> Outcome<SessionContext> {
     Ok(session)
 }
 
-/// Registers every Delta table right below the data folder under its folder's name; says which.
+/// Registers every Delta table right below the data folder under its folder's name; says which. A name that is taken, by a
+/// file that a user named, stays.
 pub(crate) async fn register_lake(session: &SessionContext, data_dir: &str) -> Outcome<Vec<String>> {
     let lake = Location::parse(data_dir)?;
     let names = lake_tables(&lake).await?;
     for name in &names {
-        if let Some(table) = connectors::open_delta(&lake.join(name)).await? {
-            session.register_table(TableReference::bare(name.as_str()), table)?;
+        if !session.table_exist(TableReference::bare(name.as_str()))?
+            && let Some(table) = connectors::open_delta(&lake.join(name)).await?
+        {
+            register(session, name, table)?;
         }
     }
     Ok(names)
@@ -57,7 +59,19 @@ async fn subfolders(folder: &Location) -> Outcome<BTreeSet<String>> {
 /// Registers a file, a folder, a glob or a Delta table, local or behind an object store URL.
 pub(crate) async fn register_file(session: &SessionContext, name: &str, path: &str) -> Outcome<()> {
     let wrong = |failure: Failure| failure.context(format!("`{path}` cannot be used as the table `{name}`"));
+    if session.table_exist(TableReference::bare(name))? {
+        return Err(Failure::usage(format!("the table `{name}` is named twice")).or_next("give each file another name"));
+    }
     let table = open_file(session, path).await.map_err(wrong)?;
+    register(session, name, table)
+}
+
+/// Registers a table so that its name can be written without quotes, too: SQL takes such a name in lower case.
+fn register(session: &SessionContext, name: &str, table: Arc<dyn TableProvider>) -> Outcome<()> {
+    let lower = name.to_lowercase();
+    if lower != name && !session.table_exist(TableReference::bare(lower.as_str()))? {
+        session.register_table(TableReference::bare(lower), Arc::clone(&table))?;
+    }
     session.register_table(TableReference::bare(name), table)?;
     Ok(())
 }
@@ -79,32 +93,7 @@ pub(crate) async fn open_file(session: &SessionContext, path: &str) -> Outcome<A
         let bucket = Location::parse(&format!("{}://{}/x", url.scheme(), url.host_str().unwrap_or_default()))?;
         session.register_object_store(&url, Arc::clone(bucket.store()));
     }
-    listing(session, path).await
-}
-
-async fn listing(session: &SessionContext, path: &str) -> Outcome<Arc<dyn TableProvider>> {
-    let lower = path.to_lowercase();
-    let (stem, compression) = match lower.rsplit_once('.') {
-        Some((stem, "gz")) => (stem, FileCompressionType::GZIP),
-        Some((stem, "zst" | "zstd")) => (stem, FileCompressionType::ZSTD),
-        _ => (lower.as_str(), FileCompressionType::UNCOMPRESSED),
-    };
-    // The listing keeps only names that end like the one that was given.
-    let suffix = path.rsplit_once('/').map_or(path, |(_, name)| name);
-    let suffix =
-        suffix.find('.').map_or_else(String::new, |dot| suffix[dot..].trim_start_matches(['*', '?']).to_owned());
-    let frame = match stem.rsplit_once('.').map(|(_, extension)| extension) {
-        Some("csv" | "tsv" | "txt") => {
-            let delimiter = if stem.ends_with(".tsv") { b'\t' } else { b',' };
-            let options = CsvReadOptions::new().file_extension(&suffix).file_compression_type(compression).delimiter(delimiter);
-            session.read_csv(path, options).await?
-        }
-        Some("ndjson" | "jsonl" | "json") => session.read_json(path, JsonReadOptions::default().file_extension(&suffix).file_compression_type(compression)).await?,
-        Some("parquet" | "pq") => session.read_parquet(path, ParquetReadOptions::default().file_extension(&suffix)).await?,
-        _ if path.ends_with('/') || std::path::Path::new(path).is_dir() => session.read_parquet(path, ParquetReadOptions::default()).await?,
-        _ => return Err(Failure::usage(format!("`{path}` has no known ending")).or_next("name a .csv, .tsv, .ndjson, .jsonl or .parquet file (also .gz or .zst), a folder of Parquet files, or a Delta table")),
-    };
-    Ok(frame.into_view())
+    file_table::open(session, path).await
 }
 
 /// The names of the session's tables, for messages.
@@ -114,6 +103,7 @@ pub(crate) fn names(session: &SessionContext) -> String {
         .and_then(|catalog| catalog.schema("public"))
         .map(|schema| schema.table_names())
         .unwrap_or_default();
+    let names: Vec<String> = names.into_iter().filter(|name| *name == name.to_lowercase()).collect();
     if names.is_empty() {
         "none; run `stockflow run` first, or name files with `-f NAME=PATH`".into()
     } else {

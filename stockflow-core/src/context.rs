@@ -5,6 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use datafusion::common::ScalarValue;
 use datafusion::datasource::MemTable;
+use datafusion::execution::memory_pool::MemoryLimit;
 use datafusion::logical_expr::{Expr, lit};
 use datafusion::prelude::{DataFrame, SessionContext};
 
@@ -29,8 +30,8 @@ pub struct EpochContext {
     pub planning: bool,
     /// What shared relations of the epoch hold in memory; what is more goes to disk.
     budget: Arc<MemoryBudget>,
-    /// The limit of that, if it is not the default.
-    pub(crate) memory: Option<usize>,
+    /// The limit of that, if the session has one: half of it, because what reads them needs some, too.
+    memory: Option<usize>,
 }
 
 impl std::fmt::Debug for EpochContext {
@@ -46,6 +47,10 @@ impl std::fmt::Debug for EpochContext {
 impl EpochContext {
     /// A context for planning and for tests of single transforms: epoch 0 at `now`, a session with all indicators.
     pub fn new(pipeline: impl Into<String>, session: SessionContext, now: DateTime<Utc>) -> Self {
+        let memory = match session.runtime_env().memory_pool.memory_limit() {
+            MemoryLimit::Finite(bytes) => Some(bytes / 2),
+            _ => None,
+        };
         Self {
             pipeline: pipeline.into(),
             epoch: 0,
@@ -54,7 +59,7 @@ impl EpochContext {
             session,
             planning: false,
             budget: Arc::default(),
-            memory: None,
+            memory,
         }
     }
 

@@ -318,6 +318,23 @@ impl Error {
         self.find(&|error| matches!(error, Self::PinLost { .. })).is_some()
     }
 
+    /// Whether the run was asked to stop.
+    pub fn is_interrupted(&self) -> bool {
+        self.find(&|error| matches!(error, Self::Interrupted { .. })).is_some()
+    }
+
+    /// Whether an object that belongs there is gone from an object store.
+    pub(crate) fn is_object_missing(&self) -> bool {
+        let mut next: Option<&(dyn std::error::Error + 'static)> = Some(self);
+        while let Some(error) = next {
+            if matches!(error.downcast_ref(), Some(object_store::Error::NotFound { .. })) {
+                return true;
+            }
+            next = error.source();
+        }
+        false
+    }
+
     /// The connector, partition, position and symbol, if the error belongs to one.
     pub fn origin(&self) -> Option<&Origin> {
         self.find(&|error| matches!(error, Self::Connector { .. } | Self::Refused { .. } | Self::PinLost { .. }))

@@ -61,12 +61,14 @@ pub struct Relation {
     pub key: Vec<String>,
     /// See [`RelationSchema::version`].
     pub version: Option<String>,
+    /// Whether the step that made it promises that no key stands twice; without it the engine looks for itself.
+    pub unique: bool,
 }
 
 impl Relation {
     /// A relation without key and version.
     pub fn new(frame: DataFrame) -> Self {
-        Self { frame, key: Vec::new(), version: None }
+        Self { frame, key: Vec::new(), version: None, unique: false }
     }
 
     /// Declares the key.
@@ -83,10 +85,17 @@ impl Relation {
         self
     }
 
-    /// The same key and version over other rows.
+    /// Promises that no key stands twice.
+    #[must_use]
+    pub fn with_unique_keys(mut self) -> Self {
+        self.unique = true;
+        self
+    }
+
+    /// The same key and version over other rows; what was promised of the rows is not.
     #[must_use]
     pub fn with_frame(&self, frame: DataFrame) -> Self {
-        Self { frame, key: self.key.clone(), version: self.version.clone() }
+        Self { frame, key: self.key.clone(), version: self.version.clone(), unique: false }
     }
 
     /// Its columns.

@@ -84,13 +84,26 @@ pub enum Fence {
 pub struct EpochRows {
     relation: RelationSchema,
     frame: DataFrame,
+    whole: bool,
 }
 
 impl EpochRows {
     /// Rows of a relation; the schema is that of the frame.
     pub fn new(mut relation: RelationSchema, frame: DataFrame) -> Self {
         relation.schema = Arc::new(frame.schema().as_arrow().clone());
-        Self { relation, frame }
+        Self { relation, frame, whole: false }
+    }
+
+    /// Says that these are all rows that the relation has, not only new ones: a rebuild.
+    #[must_use]
+    pub fn whole(mut self, whole: bool) -> Self {
+        self.whole = whole;
+        self
+    }
+
+    /// Whether these are all rows that the relation has: columns that are gone may go from the sink, too.
+    pub fn is_whole(&self) -> bool {
+        self.whole
     }
 
     /// Columns, key and version of the rows.
@@ -106,7 +119,7 @@ impl EpochRows {
     /// The same relation over other rows.
     #[must_use]
     pub fn with_frame(&self, frame: DataFrame) -> Self {
-        Self::new(self.relation.clone(), frame)
+        Self::new(self.relation.clone(), frame).whole(self.whole)
     }
 
     async fn plan(&self) -> Result<(Arc<dyn ExecutionPlan>, Arc<TaskContext>)> {

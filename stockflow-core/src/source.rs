@@ -57,8 +57,6 @@ pub enum Replay {
 pub struct EpochLimit {
     /// At most this many partitions (files, symbols) an epoch; `None` is no limit.
     pub max_partitions: Option<usize>,
-    /// At most about this many rows an epoch, where the source can tell; `None` is no limit.
-    pub max_rows: Option<u64>,
     /// Read everything there is, whatever the checkpoint says (`mode = "full"`, backfills and rebuilds).
     pub everything: bool,
     /// Bars outside of this window are not wanted; a source may leave them out, the engine does in any case.

@@ -36,8 +36,9 @@ impl Location {
     pub fn parse(text: &str) -> Result<Self> {
         match text.split_once("://") {
             Some(("file", _)) => {
-                let url =
-                    url::Url::parse(text).map_err(|error| refuse(text, format!("`{text}` is no URL: {error}")))?;
+                // A local file has no query and no fragment: these characters belong to its name, or to a pattern.
+                let url = url::Url::parse(&text.replace('?', "%3F").replace('#', "%23"))
+                    .map_err(|error| refuse(text, format!("`{text}` is no URL: {error}")))?;
                 let path = url.to_file_path().map_err(|()| {
                     refuse(text, format!("`{text}` names no local path; write it as `file:///folder/file`"))
                 })?;
@@ -140,9 +141,13 @@ impl Location {
     pub fn parent(&self) -> Option<Self> {
         let parent = self.path.parent()?;
         let name = self.path.filename().unwrap_or_default();
-        let text =
-            self.text.trim_end_matches('/').strip_suffix(name).unwrap_or_default().trim_end_matches('/').to_owned();
         let local = self.local.as_ref().and_then(|local| local.parent()).map(PathBuf::from);
+        let text = match (self.text.trim_end_matches('/').strip_suffix(name), &local) {
+            (Some(text), _) if !text.is_empty() => text.trim_end_matches('/').to_owned(),
+            // The text is relative, or a URL with escapes.
+            (_, Some(local)) => local.to_string_lossy().into_owned(),
+            (text, None) => text.unwrap_or_default().to_owned(),
+        };
         Some(Self { text, store: Arc::clone(&self.store), path: parent, local })
     }
 
@@ -190,6 +195,22 @@ impl Location {
         }
     }
 
+    /// Whether there is a file, a folder, or anything below this place.
+    pub(crate) async fn is_there(&self) -> Result<bool> {
+        if let Some(local) = &self.local {
+            return Ok(local.symlink_metadata().is_ok());
+        }
+        let mut below = self.store.list(Some(&self.path));
+        let first = below.try_next().await.map_err(|error| Error::connector(origin(&self.text), "list", error))?;
+        Ok(first.is_some() || self.exists().await?.is_some())
+    }
+
+    /// The objects directly below this place.
+    pub(crate) async fn list_flat(&self) -> Result<Vec<object_store::ObjectMeta>> {
+        let found = self.store.list_with_delimiter(Some(&self.path)).await;
+        Ok(found.map_err(|error| Error::connector(origin(&self.text), "list", error))?.objects)
+    }
+
     /// Everything below this place.
     pub(crate) async fn list(&self) -> Result<Vec<object_store::ObjectMeta>> {
         self.store
@@ -205,6 +226,19 @@ impl Location {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(Error::connector(origin(&self.text).position(path), "delete", error)),
         }
+    }
+}
+
+/// One spelling of a path or URL: `in/`, `./in` and `in` are one.
+pub(crate) fn plain_text(text: &str) -> String {
+    if let Some((scheme, rest)) = text.split_once("://") {
+        return format!("{scheme}://{}", rest.trim_end_matches('/'));
+    }
+    let root = if text.starts_with('/') { "/" } else { "" };
+    let names: Vec<&str> = text.split('/').filter(|name| !matches!(*name, "" | ".")).collect();
+    match (root, names.is_empty()) {
+        ("", true) => ".".to_owned(),
+        _ => format!("{root}{}", names.join("/")),
     }
 }
 
@@ -232,6 +266,25 @@ mod tests {
         let relative = Location::parse("./a/../b.csv").unwrap();
         assert!(relative.path().as_ref().ends_with("/b.csv"), "{relative:?}");
         assert!(!relative.path().as_ref().contains(".."), "{relative:?}");
+    }
+
+    #[test]
+    fn one_place_has_one_text() {
+        for text in ["in", "in/", "./in", "in/.", ".//in//"] {
+            assert_eq!(plain_text(text), "in", "{text}");
+        }
+        assert_eq!(plain_text("."), ".");
+        assert_eq!(plain_text("/"), "/");
+        assert_eq!(plain_text("/srv//in/*.csv"), "/srv/in/*.csv");
+        assert_eq!(plain_text("../in/"), "../in");
+        assert_eq!(plain_text("s3://bucket/in/"), "s3://bucket/in");
+    }
+
+    #[test]
+    fn file_urls_may_hold_wildcards() {
+        let url = Location::parse("file:///tmp/my%20dir/a%20?*.csv").unwrap();
+        assert_eq!(url.path().as_ref(), "tmp/my dir/a ?*.csv");
+        assert_eq!(url.parent().unwrap().text(), "/tmp/my dir");
     }
 
     #[test]

@@ -2,20 +2,26 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use stockflow_core::pipeline::{Pipeline, Rebuild, RunOptions, RunReport, Shutdown};
+use indicatif::HumanCount;
+use stockflow_core::Error;
+use stockflow_core::pipeline::{EpochReport, Pipeline, Progress, Rebuild, RunOptions, RunReport, Shutdown};
 use stockflow_core::sink::WriteMode;
 use stockflow_core::source::Window;
 
 use crate::args::{Global, RunArgs};
 use crate::assemble::{self, Opening};
+use crate::backfill;
 use crate::config::PipelineConfig;
+use crate::connectors::Listing;
 use crate::ending::{self, Ending};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::render::{self, say, stdout};
 
 /// Runs a pipeline until nothing is new, and tells what it did.
 pub(crate) async fn run(args: RunArgs, global: &Global) -> Outcome {
+    check_dates(&args)?;
     let config = assemble::config(&args.pipeline, global)?;
     assemble::check_input(&args.pipeline)?;
     let pipeline = assemble::pipeline(&config, global, Opening::Everything).await?;
@@ -24,21 +30,86 @@ pub(crate) async fn run(args: RunArgs, global: &Global) -> Outcome {
     }
     let shutdown = Shutdown::new();
     let signals = tokio::spawn(listen(shutdown.clone()));
-    let report = pipeline.run(options(&args, global, shutdown)).await;
+    let committed = Arc::new(Committed { watcher: render::progress(global), epochs: Mutex::default() });
+    let report = pipeline.run(options(&args, Arc::clone(&committed) as Arc<dyn Progress>, shutdown)).await;
     signals.abort();
-    let report = report?;
+    let mut report = report.map_err(|error| committed.before(error))?;
+    // The rows are safe, whatever becomes of the folder meanwhile.
+    let listing = config.source.list().await.ok();
+    if report.up_to_date && listing.as_ref().is_some_and(|listing| listing.files.is_empty()) {
+        check_begun(&pipeline, &config).await?;
+    }
+    let listing = listing.unwrap_or_default();
+    backfill::note_unknown(&mut report, &args.symbols, &config).await?;
     let exit = if report.is_complete() { Exit::Done } else { Exit::Partly };
-    tell(&config, &report, exit, global).await?;
+    tell(&config, &report, &listing, exit, global).await?;
     Ok(exit)
 }
 
-fn options(args: &RunArgs, global: &Global, shutdown: Shutdown) -> RunOptions {
+/// A window that holds no day is a slip of the hand, and not worth to fence a runner for.
+fn check_dates(args: &RunArgs) -> Outcome<()> {
+    match (args.from, args.to) {
+        (Some(from), Some(to)) if from > to => {
+            Err(Failure::usage(format!("`--from {from}` is after `--to {to}`")).or_next("exchange the two dates"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// An empty folder is up to date only where there was something before.
+async fn check_begun(pipeline: &Pipeline, config: &PipelineConfig) -> Outcome<()> {
+    if pipeline.status().await?.epoch.is_some() {
+        return Ok(());
+    }
+    Err(Failure::failed(format!("`{}` is empty: there is nothing to begin with", config.source.path()))
+        .or_next("put CSV, Parquet or NDJSON files there, or name another place"))
+}
+
+/// Remembers what was committed before a run fails, and passes everything on to who watches.
+#[derive(Debug)]
+struct Committed {
+    watcher: Arc<dyn Progress>,
+    epochs: Mutex<Vec<EpochReport>>,
+}
+
+impl Committed {
+    /// An error with the epochs that stand nevertheless.
+    fn before(&self, error: Error) -> Failure {
+        let epochs = self.epochs.lock().unwrap_or_else(PoisonError::into_inner);
+        let told = epochs.iter().map(|epoch| {
+            let rows = epoch.sinks.iter().map(|sink| format!("{} {}", HumanCount(sink.rows), sink.sink));
+            format!("epoch {} was committed before and stands: {}", epoch.epoch, rows.collect::<Vec<_>>().join(", "))
+        });
+        Failure { details: told.collect(), ..Failure::from(error) }
+    }
+}
+
+impl Progress for Committed {
+    fn epoch(&self, epoch: u64, rows: Option<u64>) {
+        self.watcher.epoch(epoch, rows);
+    }
+
+    fn step(&self, epoch: u64, step: &str) {
+        self.watcher.step(epoch, step);
+    }
+
+    fn rows(&self, rows: u64) {
+        self.watcher.rows(rows);
+    }
+
+    fn committed(&self, report: &EpochReport) {
+        self.epochs.lock().unwrap_or_else(PoisonError::into_inner).push(report.clone());
+        self.watcher.committed(report);
+    }
+}
+
+fn options(args: &RunArgs, progress: Arc<dyn Progress>, shutdown: Shutdown) -> RunOptions {
     let window = Window { from: args.from, to: args.to, symbols: args.symbols.clone() };
     RunOptions {
         window: Some(window).filter(|window| *window != Window::default()),
         rebuild: args.rebuild.then(|| Rebuild { sink: args.sink.clone() }),
         shutdown,
-        progress: render::progress(global),
+        progress,
         ..RunOptions::default()
     }
 }
@@ -90,15 +161,25 @@ async fn stop_signal() -> std::io::Result<()> {
 }
 
 /// Prints the report and what the run left behind.
-async fn tell(config: &PipelineConfig, report: &RunReport, exit: Exit, global: &Global) -> Outcome<()> {
+async fn tell(
+    config: &PipelineConfig,
+    report: &RunReport,
+    listing: &Listing,
+    exit: Exit,
+    global: &Global,
+) -> Outcome<()> {
     let ending = if report.up_to_date { Ending::default() } else { ending::look_back(config).await? };
     if global.json {
-        return render::json(&as_json(config, report, &ending, exit, global)?);
+        return render::json(&as_json(config, report, &ending, listing, exit, global)?);
     }
     // Where rows go to standard output, the report keeps out of their way.
     let mut out: Box<dyn Write> = if config.prints_rows() { Box::new(std::io::stderr()) } else { Box::new(stdout()) };
     writeln!(out, "pipeline {}", report.pipeline)?;
     render::report(&mut out, report)?;
+    render::skipped(&mut out, listing)?;
+    if let Some(advice) = ending::advice(config, report) {
+        writeln!(out, "{advice}")?;
+    }
     if report.up_to_date {
         writeln!(
             out,
@@ -116,6 +197,7 @@ fn as_json(
     config: &PipelineConfig,
     report: &RunReport,
     ending: &Ending,
+    listing: &Listing,
     exit: Exit,
     global: &Global,
 ) -> Outcome<serde_json::Value> {
@@ -129,6 +211,7 @@ fn as_json(
         "complete": report.is_complete(),
         "dead_letters": report.dead_letters(),
         "left_out": left_out,
+        "skipped": render::worth_telling(listing),
         "failed_symbols": failed,
         "basis": config.basis(),
         "places": places,

@@ -4,13 +4,17 @@ use std::fs::File;
 use std::io::{BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
+use arrow::datatypes::{DataType, SchemaRef};
+use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::context::SQLOptions;
 use datafusion::prelude::SessionContext;
 use futures::StreamExt;
+use stockflow_core::indicator::catalogue;
+use stockflow_core::indicator::sql::hint;
 
 use crate::args::{Global, RowFormat, SqlArgs};
-use crate::exit::{Exit, Failure, Outcome};
+use crate::exit::{Exit, Failure, Outcome, is_unplanned};
 use crate::render::{RowWriter, stdout};
 use crate::tables;
 
@@ -55,15 +59,67 @@ fn query(text: &str) -> Outcome<String> {
 async fn execute(session: &SessionContext, query: &str) -> Outcome<SendableRecordBatchStream> {
     // A query looks; it does not change the lake, which only its pipeline may write.
     let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-    let wrong = |error| {
-        let failure = Failure::from(stockflow_core::Error::from(error));
-        Failure { exit: Exit::Usage, next: Some(format!("tables here: {}", tables::names(session))), ..failure }
+    let frame = session.sql_with_options(query, options).await.map_err(|error| wrong(session, query, error))?;
+    frame.execute_stream().await.map_err(|error| wrong(session, query, error))
+}
+
+/// A query that does not fit is told in one sentence, with what to do.
+fn wrong(session: &SessionContext, query: &str, error: DataFusionError) -> Failure {
+    if !is_unplanned(&error) {
+        return error.into();
+    }
+    let root = error.find_root();
+    let told = Failure::usage(root.message().trim());
+    let next = match root {
+        DataFusionError::SQL(..) if names_interval(query) => {
+            "`interval` is a word of SQL: write the column in quotes, \"interval\"".into()
+        }
+        _ => match hint(&error) {
+            Some(hint) => hint,
+            None if is_about_indicator(root) => {
+                "`stockflow indicators NAME` shows how it is called, with an example".into()
+            }
+            None => format!("tables here: {}", tables::names(session)),
+        },
     };
-    let frame = session.sql_with_options(query, options).await.map_err(wrong)?;
-    Ok(frame.execute_stream().await?)
+    told.or_next(next)
+}
+
+/// Whether the word `interval` stands in the query without quotes around it.
+fn names_interval(query: &str) -> bool {
+    let is_word = |it: char| it.is_alphanumeric() || matches!(it, '_' | '"' | '\'');
+    query.split(|it| !is_word(it)).any(|it| it.eq_ignore_ascii_case("interval"))
+}
+
+/// Whether an indicator's own check refused the call.
+fn is_about_indicator(error: &DataFusionError) -> bool {
+    let text = error.message();
+    let name = text
+        .strip_prefix("invalid call of ")
+        .or_else(|| text.strip_prefix("invalid ")?.split_once(" for ").map(|(_, it)| it));
+    name.and_then(|it| it.split(':').next()).is_some_and(|it| catalogue().get(it).is_ok())
+}
+
+/// CSV has one value a cell, so what holds several is refused with the way to pick one.
+fn check_cells(format: RowFormat, schema: &SchemaRef) -> Outcome<()> {
+    let nested = schema.fields().iter().find(|it| format == RowFormat::Csv && it.data_type().is_nested());
+    let Some(field) = nested else { return Ok(()) };
+    let names: Vec<&str> = match field.data_type() {
+        DataType::Struct(fields) => fields.iter().map(|it| it.name().as_str()).collect(),
+        _ => Vec::new(),
+    };
+    let next = match names.first() {
+        Some(first) => {
+            format!("pick one of `{}`, as in (… OVER w)['{first}'], or choose `--format ndjson`", names.join("`, `"))
+        }
+        None => "choose `--format ndjson`".into(),
+    };
+    Err(Failure::usage(format!("the column `{}` holds several values, and a cell of CSV only one", field.name()))
+        .or_next(next))
 }
 
 async fn write<W: Write + Send>(out: W, format: RowFormat, mut rows: SendableRecordBatchStream) -> Outcome<W> {
+    check_cells(format, &rows.schema())?;
     let mut writer = RowWriter::new(format, out, &rows.schema())?;
     while let Some(batch) = rows.next().await {
         writer.write(&batch?)?;
@@ -102,5 +158,65 @@ fn format_of(path: &Path) -> RowFormat {
         "ndjson" | "jsonl" => RowFormat::Ndjson,
         "txt" => RowFormat::Table,
         _ => RowFormat::Csv,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use arrow::record_batch::RecordBatch;
+    use stockflow_core::schema::bar_schema;
+
+    use super::*;
+
+    async fn failure(query: &str, format: RowFormat) -> Failure {
+        let session = tables::session().unwrap();
+        session.register_batch("bars", RecordBatch::new_empty(bar_schema())).unwrap();
+        match execute(&session, query).await {
+            Ok(rows) => write(Vec::new(), format, rows).await.unwrap_err(),
+            Err(failure) => failure,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_wrong_query_is_told_in_one_sentence_with_what_to_do() {
+        let window = "OVER (PARTITION BY symbol ORDER BY ts)";
+        for (query, cause, next) in [
+            (
+                format!("SELECT rsi(close, 1) {window} FROM bars"),
+                "invalid timeperiod for rsi: 1 is not in",
+                "stockflow indicators",
+            ),
+            (
+                "SELECT rsi(close) OVER (PARTITION BY symbol) FROM bars".into(),
+                "without ORDER BY",
+                "stockflow indicators",
+            ),
+            (
+                "SELECT rsi(close) OVER (ORDER BY ts ROWS 3 PRECEDING) FROM bars".into(),
+                "has no meaning",
+                "stockflow indicators",
+            ),
+            (format!("SELECT rsi(close, volume) {window} FROM bars"), "is no literal", "stockflow indicators"),
+            (format!("SELECT rsi(symbol) {window} FROM bars"), "must be a number", "stockflow indicators"),
+            ("SELECT rsi(close) FROM bars".into(), "rsi", "`rsi` needs a window: rsi(close) OVER"),
+            ("SELECT symbol, interval FROM bars".into(), "", "\"interval\""),
+            ("SELECT clos FROM bars".into(), "clos", "tables here: `bars`"),
+            ("SELECT * FROM brs".into(), "brs", "tables here: `bars`"),
+        ] {
+            let failure = failure(&query, RowFormat::Json).await;
+            assert_eq!(failure.exit, Exit::Usage, "{query}: {failure:?}");
+            assert!(failure.causes.len() == 1 && failure.causes[0].contains(cause), "{query}: {failure:?}");
+            assert!(failure.next.as_ref().is_some_and(|it| it.contains(next)), "{query}: {failure:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_cell_of_csv_holds_one_value() {
+        let query = "SELECT macd(close) OVER (PARTITION BY symbol ORDER BY ts) AS m FROM bars";
+        let failure = failure(query, RowFormat::Csv).await;
+        assert_eq!(failure.exit, Exit::Usage);
+        assert!(failure.causes[0].contains("the column `m` holds several values"), "{failure:?}");
+        assert!(failure.next.unwrap().contains("['macd']"));
     }
 }

@@ -18,14 +18,17 @@ const SHOWN: usize = 20;
 pub(crate) async fn run(args: PipelineArgs, global: &Global) -> Outcome {
     let config = assemble::config(&args, global)?;
     let status = assemble::pipeline(&config, global, Opening::Everything).await?.status().await?;
+    let listing = config.source.list().await?;
     if global.json {
         let mut value = serde_json::to_value(&status).unwrap_or_default();
         value["lag_seconds"] = status.committed.map(|at| (Utc::now() - at).num_seconds()).into();
+        value["skipped"] = serde_json::to_value(render::worth_telling(&listing)).unwrap_or_default();
         render::json(&value)?;
         return Ok(Exit::Done);
     }
     let mut out = stdout();
     print(&mut out, &status)?;
+    render::skipped(&mut out, &listing)?;
     out.flush()?;
     Ok(Exit::Done)
 }

@@ -5,14 +5,16 @@ use std::io::Write;
 use crate::args::{Global, PipelineArgs};
 use crate::assemble::{self, Opening};
 use crate::config::PipelineConfig;
-use crate::exit::{Exit, Outcome};
+use crate::exit::{Exit, Failure, Outcome};
 use crate::render::{self, stdout};
 
 /// Prints the typed plan, the guarantee of each sink with the reason, and where each secret comes from. Opens nothing.
 pub(crate) async fn run(args: PipelineArgs, global: &Global) -> Outcome {
     let config = assemble::config(&args, global)?;
     let pipeline = assemble::pipeline(&config, global, Opening::Nothing).await?;
-    let description = pipeline.describe().await?;
+    // Nothing was read, so whatever does not fit stands in the file.
+    let description =
+        pipeline.describe().await.map_err(|error| Failure { exit: Exit::Usage, ..Failure::from(error) })?;
     if global.json {
         let mut value = serde_json::to_value(&description).unwrap_or_default();
         value["secrets"] = secrets(&config)

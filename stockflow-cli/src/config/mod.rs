@@ -10,7 +10,7 @@ mod secret;
 mod section;
 mod tree;
 
-pub(crate) use pipeline::{NamedSink, ObjectStoreConfig, PipelineConfig};
-pub(crate) use problem::{ConfigError, nearest};
+pub(crate) use pipeline::{NamedSink, ObjectStoreConfig, PipelineConfig, StoreConfig};
+pub(crate) use problem::{ConfigError, hint, nearest};
 pub(crate) use secret::SecretRef;
 pub(crate) use section::Section;

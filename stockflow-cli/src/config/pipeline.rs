@@ -7,6 +7,7 @@ use std::sync::Arc;
 use stockflow_core::history::History;
 use stockflow_core::pipeline::{Guarantee, LatePolicy, Mode};
 use stockflow_core::schema::Basis;
+use stockflow_core::source::Source;
 
 use super::interpolate::{Env, Variable, interpolate};
 use super::problem::{ConfigError, Problems};
@@ -16,6 +17,12 @@ use super::tree;
 use crate::connectors::{SinkConfig, SourceConfig, TableConfig};
 use crate::exit::{Failure, Outcome};
 use crate::steps::StepConfig;
+
+/// Each thread costs a query a partition of its own: far beyond the cores of a machine nothing comes to its end.
+const MOST_THREADS: u64 = 1024;
+
+/// What a store is called that forgets everything at the end of the process.
+const MEMORY: &str = "memory";
 
 /// A pipeline file.
 #[derive(Debug)]
@@ -29,7 +36,7 @@ pub(crate) struct PipelineConfig {
     pub(crate) max_partitions: Option<u64>,
     pub(crate) threads: Option<u64>,
     pub(crate) memory_mb: Option<u64>,
-    pub(crate) store: Option<String>,
+    pub(crate) store: Option<StoreConfig>,
     pub(crate) history: Option<String>,
     pub(crate) source: SourceConfig,
     pub(crate) steps: Vec<NamedStep>,
@@ -40,6 +47,15 @@ pub(crate) struct PipelineConfig {
     pub(crate) report: ReportConfig,
     /// Environment variables that the file uses.
     pub(crate) variables: Vec<Variable>,
+}
+
+/// Where the checkpoint store is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum StoreConfig {
+    /// In memory, for the time of the process.
+    Memory,
+    /// At this path or URL.
+    Path(String),
 }
 
 /// A step and the relation that it reads.
@@ -123,10 +139,10 @@ impl PipelineConfig {
                 ],
             ),
             max_dead_letters: root.count("max_dead_letters"),
-            max_partitions: root.count("max_partitions"),
-            threads: root.count("threads"),
-            memory_mb: root.count("memory_mb"),
-            store: root.text("store"),
+            max_partitions: root.count_within("max_partitions", 1..=u64::MAX),
+            threads: root.count_within("threads", 1..=MOST_THREADS),
+            memory_mb: root.count_within("memory_mb", 1..=u64::MAX),
+            store: store(&root),
             history: root.text("history"),
             source: source(&root),
             steps: root.sections("transform").into_iter().map(step).collect(),
@@ -147,6 +163,18 @@ impl PipelineConfig {
         Ok(config)
     }
 
+    /// The source. Where a step takes its cells for numbers with a decimal comma, they come as they are written: a guess
+    /// would have read `1.010` as a number with a decimal point.
+    pub(crate) fn build_source(&self) -> Outcome<Arc<dyn Source>> {
+        let relation = self.source.relation();
+        let reads_source = |idx: usize, step: &NamedStep| match &step.input {
+            Some(input) => input == relation,
+            None => idx == 0,
+        };
+        let mut steps = self.steps.iter().enumerate();
+        self.source.build(steps.any(|(idx, step)| step.step.has_decimal_comma() && reads_source(idx, step)))
+    }
+
     /// The relation that a sink takes: the one it names, else the last.
     pub(crate) fn relation_of<'a>(&'a self, sink: &'a NamedSink) -> &'a str {
         sink.relation.as_deref().or_else(|| self.steps.last().map(|step| step.name.as_str())).unwrap_or("input")
@@ -162,6 +190,12 @@ impl PipelineConfig {
         let kept =
             self.sinks.iter().filter(|sink| self.relation_of(sink) == relation).find_map(|sink| sink.sink.history());
         kept.unwrap_or_else(|| Err(Failure::usage(format!("no sink keeps the history relation `{relation}`"))))
+    }
+
+    /// The sink that keeps the history relation.
+    pub(crate) fn history_sink(&self) -> Option<&NamedSink> {
+        let relation = self.history.as_deref()?;
+        self.sinks.iter().find(|sink| self.relation_of(sink) == relation && sink.sink.history().is_some())
     }
 
     /// The basis that prices are put onto; `None` where no step does.
@@ -204,6 +238,19 @@ fn source(root: &Section<'_>) -> SourceConfig {
                 root.problem("source", "is missing");
             }
             SourceConfig::default()
+        }
+    }
+}
+
+fn store(root: &Section<'_>) -> Option<StoreConfig> {
+    if !root.has("store") {
+        return None;
+    }
+    match root.required("store") {
+        text if text == MEMORY => Some(StoreConfig::Memory),
+        text => {
+            root.check_place("store", &text);
+            Some(StoreConfig::Path(text))
         }
     }
 }

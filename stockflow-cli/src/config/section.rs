@@ -1,7 +1,11 @@
 //! Typed reading of a table: what nobody asked for is refused with the nearest name that is known.
 
 use std::cell::RefCell;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
+
+use stockflow_core::Error;
+use stockflow_io::location::Location;
 
 use super::problem::{Problems, hint};
 use super::secret::SecretRef;
@@ -50,9 +54,22 @@ impl<'a> Section<'a> {
         let node = self.node(key)?;
         let taken = take(&node.value);
         if taken.is_none() {
-            self.problem(key, format!("must be {wanted}, not {}", node.value.kind()));
+            self.problem(key, format!("must be {wanted}, not {}", node.value.told()));
         }
         taken
+    }
+
+    /// Refuses a path or URL that means no place. One that is empty has been told already, or is missing.
+    pub(crate) fn check_place(&self, key: &str, text: &str) {
+        if !text.is_empty()
+            && let Err(error) = Location::parse(text)
+        {
+            let reason = match error {
+                Error::Refused { reason, .. } => reason,
+                other => other.chain().join(": "),
+            };
+            self.problem(key, format!("names no place: {reason}"));
+        }
     }
 
     /// Whether the field is there.
@@ -115,8 +132,17 @@ impl<'a> Section<'a> {
 
     /// A whole number that is not negative.
     pub(crate) fn count(&self, key: &'static str) -> Option<u64> {
-        self.read(key, "a whole number from 0", |value| match value {
-            Value::Integer(number) => u64::try_from(*number).ok(),
+        self.count_within(key, 0..=u64::MAX)
+    }
+
+    /// A whole number within bounds.
+    pub(crate) fn count_within(&self, key: &'static str, bounds: RangeInclusive<u64>) -> Option<u64> {
+        let wanted = match (*bounds.start(), *bounds.end()) {
+            (start, u64::MAX) => format!("a whole number from {start}"),
+            (start, end) => format!("a whole number from {start} to {end}"),
+        };
+        self.read(key, &wanted, |value| match value {
+            Value::Integer(number) => u64::try_from(*number).ok().filter(|number| bounds.contains(number)),
             _ => None,
         })
     }
@@ -296,7 +322,7 @@ mod tests {
             "a = -1\nb = 'yes'\nc = [1]\nd = 3\nf = 'dorp'",
             read,
             &[
-                "a.toml:1: `a` must be a whole number from 0, not an integer",
+                "a.toml:1: `a` must be a whole number from 0, not -1",
                 "a.toml:1: `e` is missing",
                 "a.toml:2: `b` must be true or false, not a string",
                 "a.toml:3: `c` must be a list of strings, not a list",

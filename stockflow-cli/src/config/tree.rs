@@ -26,6 +26,15 @@ pub(crate) enum Value {
 }
 
 impl Value {
+    /// What a message says instead of it: a number itself, of anything else its kind.
+    pub(crate) fn told(&self) -> String {
+        match self {
+            Self::Integer(number) => number.to_string(),
+            Self::Float(number) => number.to_string(),
+            other => other.kind().to_owned(),
+        }
+    }
+
     /// What a message calls it.
     pub(crate) fn kind(&self) -> &'static str {
         match self {

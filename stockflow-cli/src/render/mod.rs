@@ -4,6 +4,7 @@ mod plan;
 mod progress;
 mod report;
 mod rows;
+mod skipped;
 mod stdout;
 mod table;
 
@@ -13,7 +14,8 @@ pub(crate) use plan::plan;
 pub(crate) use progress::progress;
 pub(crate) use report::report;
 pub(crate) use rows::RowWriter;
-pub(crate) use stdout::{is_closed, say, stdout};
+pub(crate) use skipped::{skipped, worth_telling};
+pub(crate) use stdout::{is_closed, say, say_as_json, stdout};
 pub(crate) use table::{Align, Table};
 
 use crate::exit::{Failure, Outcome};

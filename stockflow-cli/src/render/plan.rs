@@ -2,9 +2,13 @@
 
 use std::io::{self, Write};
 
-use stockflow_core::pipeline::{Description, RelationDescription};
+use stockflow_core::pipeline::{Description, Mode, RelationDescription, SinkDescription};
+use stockflow_core::sink::WriteMode;
 
 use super::table::{Align, Table};
+
+/// The relation of refused rows.
+const DEAD_LETTERS: &str = "dead_letters";
 
 /// Relations with their columns, steps, sinks with their guarantee and the reason for it.
 pub(crate) fn plan(mut out: impl Write, it: &Description) -> io::Result<()> {
@@ -59,10 +63,27 @@ pub(crate) fn plan(mut out: impl Write, it: &Description) -> io::Result<()> {
         ])?;
     }
     table.finish()?;
-    for remark in &it.remarks {
+    for remark in it.remarks.iter().cloned().chain(repeats(it)) {
         writeln!(out, "note: {remark}")?;
     }
     Ok(())
+}
+
+/// What "once" does not cover: a file is read again as a whole, and only a history tells which of its rows are known.
+fn repeats(it: &Description) -> Vec<String> {
+    let from_files = it.source.get("type").is_some_and(|kind| kind == "file");
+    if !from_files || it.history.is_some() {
+        return Vec::new();
+    }
+    let appends = |sink: &&SinkDescription| sink.write_mode == WriteMode::Append && sink.relation != DEAD_LETTERS;
+    let again = match it.mode {
+        Mode::Incremental => "a file that grows or is touched is read again whole",
+        Mode::Full => "each change of a file makes all of them be read again",
+    };
+    let told = |sink: &SinkDescription| {
+        format!("sink `{}` appends, and without a history {again}: its rows come again", sink.name)
+    };
+    it.sinks.iter().filter(appends).map(told).collect()
 }
 
 fn write_relation(out: &mut impl Write, relation: &RelationDescription) -> io::Result<()> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use indicatif::{HumanBytes, HumanCount};
-use stockflow_core::pipeline::{EpochReport, NoteLevel, RunReport};
+use stockflow_core::pipeline::{EpochReport, Note, NoteLevel, RunReport};
 
 use super::table::{Align, Table};
 
@@ -123,10 +123,18 @@ fn write_warnings(out: &mut impl Write, it: &RunReport) -> io::Result<()> {
         let symbols = if symbols > 0 { format!(" of {symbols} symbols") } else { String::new() };
         writeln!(out, "{step}: {kind}: {rows} rows{symbols}")?;
     }
-    let warnings: Vec<_> = it.warnings().collect();
-    for note in warnings.iter().take(SHOWN) {
-        let symbol = note.symbol.as_ref().map_or_else(String::new, |symbol| format!("{symbol}: "));
-        writeln!(out, "warning: {}: {symbol}{}", note.step, note.text)?;
+    // What is said of many symbols is said once.
+    let mut warnings: Vec<(&Note, Vec<String>)> = Vec::new();
+    for note in it.warnings() {
+        let symbol = note.symbol.clone();
+        match warnings.iter_mut().find(|(first, _)| first.step == note.step && first.text == note.text) {
+            Some((_, symbols)) => symbols.extend(symbol),
+            None => warnings.push((note, symbol.into_iter().collect())),
+        }
+    }
+    for (note, symbols) in warnings.iter().take(SHOWN) {
+        let symbols = if symbols.is_empty() { String::new() } else { format!("{}: ", some(symbols)) };
+        writeln!(out, "warning: {}: {symbols}{}", note.step, note.text)?;
     }
     if warnings.len() > SHOWN {
         writeln!(out, "warning: and {} more; `--json` has them all", warnings.len() - SHOWN)?;

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use crate::place::{Place, Said};
+use crate::place::{Place, Said, TEMPLATE_LAKE};
 
 const HEADER: &str = "Date,Open,High,Low,Close,Volume,Adj Close\n";
 
@@ -183,7 +183,19 @@ fn more_dead_letters_than_allowed_fail_before_anything_is_visible() {
     place.write("p.toml", &text.replace(limit, "max_dead_letters = 10"));
     let mut command = place.command(["run", "p.toml", "--input", "in/*"]);
     Said::from(command.output().unwrap()).code(1).says("max_dead_letters").says("someday");
-    place.run(["sql", "SELECT * FROM bars"]).code(2);
+    place.run(["sql", "SELECT * FROM bars", "--data-dir", TEMPLATE_LAKE]).code(2);
+}
+
+#[test]
+fn epochs_before_the_one_that_fails_stand_and_are_told() {
+    let place = Place::empty();
+    place.write("in/A.csv", &bars(5));
+    place.write("in/B.csv", &format!("{HEADER}someday,1,2,0.5,1,10,1\n"));
+    place.run(["init", "p.toml"]).ok();
+    place.write("p.toml", &format!("max_partitions = 1\n{}", place.read("p.toml")));
+    let said = place.run(["run", "p.toml", "--input", "in/*"]).code(1).says("someday");
+    said.says("epoch 1 was committed before and stands: 5 bars");
+    assert_eq!(place.query_in(TEMPLATE_LAKE, "SELECT * FROM bars WHERE symbol = 'A'").len(), 5);
 }
 
 #[test]
@@ -196,4 +208,76 @@ fn only_bad_rows_fail_before_anything_is_visible() {
 fn a_missing_column_is_told_with_those_that_are_there() {
     let (_, said) = run(&[("X.csv", "Date,Open,High,Low\n2020-01-02,1,2,0.5\n")]);
     said.code(1).says("close").says("`Low`");
+}
+
+#[test]
+fn numbers_with_a_decimal_comma_are_read_as_they_are_written() {
+    let place = Place::empty();
+    place.write("in/X.csv", "Datum;Eroeffnung;Hoch;Tief;Schluss;Umsatz\n02.01.2024;1.010;1.100;1.000;1.050;1.000\n03.01.2024;1.010,5;1.100;1.000;1.050;1.000\n");
+    let text = "name = 'x'\nhistory = 'bars'\n[source]\ntype = 'file'\npath = 'in/*.csv'\n[[transform]]\nname = 'bars'\ntype = 'normalize'\nsymbol = 'file-name'\ninterval = '1d'\ndecimal_comma = true\ncolumns = { date = 'Datum', open = 'Eroeffnung', high = 'Hoch', low = 'Tief', close = 'Schluss', volume = 'Umsatz' }\n[[sink]]\nname = 'bars'\ntype = 'delta'\npath = 'stockflow-data/bars'\n";
+    place.write("p.toml", text);
+    place.run(["run", "p.toml"]).ok();
+    let rows = place.query("SELECT open, high, volume FROM bars ORDER BY ts");
+    assert_eq!(
+        rows,
+        [
+            serde_json::json!({"open": 1010.0, "high": 1100.0, "volume": 1000.0}),
+            serde_json::json!({"open": 1010.5, "high": 1100.0, "volume": 1000.0})
+        ]
+    );
+}
+
+#[test]
+fn an_empty_folder_is_no_beginning() {
+    let place = Place::empty();
+    std::fs::create_dir(place.path("in")).unwrap();
+    place.run(["run", "--input", "in"]).code(1).says("`in` is empty").says("next:");
+    place.write("in/.keep", "");
+    place.run(["run", "--input", "in"]).code(1);
+    place.write("in/AAPL.csv", &bars(3));
+    place.run(["run", "--input", "in"]).ok();
+    std::fs::remove_file(place.path("in/AAPL.csv")).unwrap();
+    std::fs::remove_file(place.path("in/.keep")).unwrap();
+    place.run(["run", "--input", "in"]).ok().prints("nothing new");
+}
+
+#[test]
+fn skipped_files_are_told() {
+    let place = Place::empty();
+    for name in ["AAPL.csv", "_AAPL.csv", "GOOG.txt", "IBM.CSV.bz2", ".keep"] {
+        place.write(&format!("in/{name}"), &bars(3));
+    }
+    let said = place.run(["run", "--input", "in"]).ok();
+    let told = said.stdout.lines().find(|line| line.starts_with("skipped: ")).unwrap();
+    for name in ["_AAPL.csv", "GOOG.txt", "IBM.CSV.bz2"] {
+        assert!(told.contains(&format!("`{name}` (")), "{told}");
+    }
+    assert!(!told.contains(".keep"), "{told}");
+    place.run(["status", "--input", "in"]).ok().prints("skipped: `GOOG.txt`");
+    let report = place.run(["run", "--input", "in", "--json"]).ok().json();
+    assert_eq!(report["skipped"].as_array().unwrap().len(), 3, "{report:#}");
+    assert_eq!(place.run(["status", "--input", "in", "--json"]).ok().json()["skipped"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn symbols_without_an_adjusted_close_are_told_once_with_what_to_set() {
+    let place = Place::empty();
+    for symbol in ["A", "B", "C"] {
+        place.write(
+            &format!("in/{symbol}.csv"),
+            "Date,Open,High,Low,Close,Volume\n2020-01-02,1,2,0.5,1,10\n2020-01-03,1,2,0.5,1.1,10\n",
+        );
+    }
+    let said = place
+        .run(["run", "--input", "in"])
+        .ok()
+        .prints("3 symbols have bars without an adjusted close")
+        .prints("to = \"raw\"");
+    assert_eq!(
+        said.stdout.lines().filter(|line| line.contains("no factor of adjustment")).count(),
+        1,
+        "{}",
+        said.stdout
+    );
+    said.prints("the bars are kept as they came (raw)");
 }

@@ -84,3 +84,21 @@ fn a_closed_pipe_ends_quietly() {
         assert_eq!(said.stderr, "", "{args:?}");
     }
 }
+
+#[test]
+fn wrong_usage_is_json_where_json_is_asked_for() {
+    let place = Place::empty();
+    let said = place.run(["run", "--json", "--from", "yesterday"]).code(2);
+    let error = said.json();
+    assert_eq!(error["exit_code"], 2, "{error:#}");
+    assert!(error["error"].as_str().unwrap().contains("yesterday"), "{error:#}");
+    let said = place.run(["run", "none.toml", "--log-format", "json"]).code(2);
+    let levels: Vec<String> = said
+        .stderr
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["level"].as_str().unwrap().to_owned())
+        .collect();
+    assert!(levels.iter().any(|level| level == "ERROR"), "{}", said.stderr);
+    let said = place.run(["statsu", "--log-format", "json"]).code(2);
+    assert!(said.stderr.lines().all(|line| line.starts_with('{')), "{}", said.stderr);
+}

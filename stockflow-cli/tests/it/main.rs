@@ -6,6 +6,7 @@ mod disk;
 mod help;
 mod main_job;
 mod other_commands;
+mod own_output;
 mod pipeline_file;
 mod place;
 mod restart;

@@ -227,6 +227,19 @@ fn a_backfill_computes_its_bars_again_and_leaves_the_checkpoint() {
 }
 
 #[test]
+fn a_backfill_of_nonsense_is_refused_or_told() {
+    let place = Place::with_few_bars();
+    place.run(["run", "--symbols", ""]).code(2).says("a symbol is empty");
+    let said = place.run(["run", "--from", "2012-06-02", "--to", "2012-06-01"]).code(2).says("is after");
+    assert!(!said.stderr.contains("fences") && !place.path("stockflow-data").exists(), "nothing was claimed");
+    place.run(["run"]).ok();
+    let said = place.run(["run", "--symbols", "FB , fb,NOPE"]).ok();
+    let said = said.prints("warning: backfill: fb: nothing was read of this symbol").prints("did you mean `FB`?");
+    let said = said.prints("warning: backfill: NOPE: ");
+    assert!(!said.stdout.contains("backfill: FB"), "{}", said.stdout);
+}
+
+#[test]
 fn progress_comes_as_plain_lines_and_as_json() {
     let place = Place::with_few_bars();
     place.run(["run"]).ok().says("epoch 1");

@@ -110,3 +110,58 @@ fn init_does_not_overwrite() {
     place.run(["init", "p.toml", "--force"]).ok();
     assert!(place.read("p.toml").contains("[source]"));
 }
+
+#[test]
+fn what_cannot_run_is_not_valid() {
+    let place = Place::empty();
+    let text = "name = 'x'\nTOP\n[source]\ntype = 'file'\npath = 'in'\nSOURCE\n[[transform]]\nname = 'bars'\ntype = 'normalize'\nSTEP\n[[sink]]\nname = 'out'\ntype = 'parquet'\npath = 'out'\n";
+    for (place_of, line, wanted) in [
+        (
+            "STEP",
+            "columns = { clos = 'x' }",
+            "`transform[0].columns` has `clos`, which is no column of a bar; did you mean `close`?",
+        ),
+        ("TOP", "store = ''", "`store` must not be empty"),
+        ("TOP", "store = 'gs://bucket/x'", "`store` names no place: `gs` in `gs://bucket/x` is no known scheme"),
+        ("TOP", "memory_mb = 0", "`memory_mb` must be a whole number from 1, not 0"),
+        ("TOP", "threads = 100000", "`threads` must be a whole number from 1 to 1024, not 100000"),
+        ("TOP", "max_dead_letters = -1", "`max_dead_letters` must be a whole number from 0, not -1"),
+        ("SOURCE", "delimiter = \"\\n\"", "`source.delimiter` cannot be `\\n`, which has a meaning of its own in CSV"),
+    ] {
+        let filled = text.replace(place_of, line);
+        let filled = ["TOP", "SOURCE", "STEP"].iter().fold(filled, |text, empty| text.replace(empty, ""));
+        place.write("p.toml", &filled);
+        for command in ["validate", "run"] {
+            place.run([command, "p.toml"]).code(2).says(wanted);
+        }
+    }
+    place.write(
+        "p.toml",
+        &text.replace("'out'\n", "'gs://bucket/out'\n").replace("TOP", "").replace("SOURCE", "").replace("STEP", ""),
+    );
+    place.run(["validate", "p.toml"]).code(2).says("`sink[0].path` names no place");
+}
+
+#[test]
+fn a_variable_is_set_only_if_the_environment_has_it() {
+    let place = Place::empty();
+    let said = place.run(["validate"]).ok().prints("STOCKFLOW_INPUT in source.path: not set");
+    assert!(!said.stdout.contains("STOCKFLOW_DATA_DIR"), "{}", said.stdout);
+    let said = place.command(["validate"]).env("STOCKFLOW_DATA_DIR", "lake").output().unwrap();
+    let said = crate::place::Said::from(said).ok();
+    assert!(
+        said.stdout.lines().any(|line| line.contains("STOCKFLOW_DATA_DIR") && line.ends_with(": set")),
+        "{}",
+        said.stdout
+    );
+}
+
+#[test]
+fn an_appending_sink_without_history_is_told_what_once_does_not_cover() {
+    let place = Place::empty();
+    let text = "name = 'x'\n[source]\ntype = 'file'\npath = 'in'\n[[transform]]\nname = 'bars'\ntype = 'normalize'\n[[sink]]\nname = 'out'\ntype = 'parquet'\npath = 'out'\n";
+    place.write("p.toml", text);
+    place.run(["validate", "p.toml"]).ok().prints("note: sink `out` appends, and without a history a file that grows");
+    let said = place.run(["validate"]).ok();
+    assert!(!said.stdout.contains("without a history"), "{}", said.stdout);
+}

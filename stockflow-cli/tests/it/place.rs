@@ -10,6 +10,9 @@ use tempfile::TempDir;
 /// The binary under test.
 pub(crate) const STOCKFLOW: &str = env!("CARGO_BIN_EXE_stockflow");
 
+/// Where the pipeline that `init` writes has its tables.
+pub(crate) const TEMPLATE_LAKE: &str = "stockflow-data/my_pipeline";
+
 /// A folder in which commands are run; gone at the end of the test.
 pub(crate) struct Place {
     folder: TempDir,
@@ -82,7 +85,12 @@ impl Place {
 
     /// Rows of a query over the lake.
     pub(crate) fn query(&self, sql: &str) -> Vec<serde_json::Value> {
-        let said = self.run(["sql", sql, "--format", "ndjson"]).ok();
+        self.query_in("stockflow-data", sql)
+    }
+
+    /// Rows of a query over the lake in another folder.
+    pub(crate) fn query_in(&self, data_dir: &str, sql: &str) -> Vec<serde_json::Value> {
+        let said = self.run(["sql", sql, "--format", "ndjson", "--data-dir", data_dir]).ok();
         said.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::place::{Place, Said, signal, wait_for};
+use crate::place::{Place, Said, TEMPLATE_LAKE, signal, wait_for};
 
 /// What readers see, without what differs from run to run.
 fn contents(place: &Place) -> Vec<serde_json::Value> {
@@ -147,7 +147,10 @@ fn a_changed_definition_is_refused_with_the_difference() {
         place.run(["run", "p.toml"]).code(2).says(named).says("--rebuild");
     }
     place.run(["run", "p.toml", "--rebuild"]).ok();
-    assert_eq!(place.query("SELECT cci_14 FROM indicators WHERE cci_14 IS NOT NULL LIMIT 1").len(), 1);
+    assert_eq!(
+        place.query_in(TEMPLATE_LAKE, "SELECT cci_14 FROM indicators WHERE cci_14 IS NOT NULL LIMIT 1").len(),
+        1
+    );
     place.run(["run", "p.toml"]).ok().prints("nothing new");
 }
 
@@ -162,7 +165,7 @@ fn rewound_and_reset_pipelines_read_again_and_double_nothing() {
     place.run(["run"]).ok();
     assert_eq!(contents(&place), before);
     place.run(["checkpoint", "rewind", "1"]).ok().prints("FB.csv@");
-    place.run(["checkpoint", "rewind", "99"]).code(2).says("99");
+    place.run(["checkpoint", "rewind", "99"]).code(2).says("no epoch 99").says("the last ones are 3, 2, 1");
     place.run(["run"]).ok().prints("nothing new");
     assert_eq!(contents(&place), before);
 }

@@ -71,3 +71,30 @@ fn a_query_can_come_from_standard_input() {
         crate::place::Said::from(command.stdin(std::fs::File::open(place.path("q.sql")).unwrap()).output().unwrap());
     said.ok().prints("answer\n42\n");
 }
+
+#[test]
+fn a_folder_of_csv_is_a_table_and_its_delimiter_is_found() {
+    let place = Place::empty();
+    place.write("in/A.csv", "symbol;close\nA;1.5\n");
+    place.write("in/B.csv", "symbol;close\nB;2.5\n");
+    let sum =
+        |path: &str| place.run(["sql", "SELECT sum(close) AS s FROM x", "-f", &format!("x={path}"), "--format", "csv"]);
+    for path in ["in", "in/", "in/*.csv"] {
+        sum(path).ok().prints("s\n4.0\n");
+    }
+    sum("in/B.csv").ok().prints("s\n2.5\n");
+    place.write("in/C.ndjson", "{\"symbol\":\"C\",\"close\":3.5}\n");
+    sum("in").code(2).says("several kinds").says("in/*.csv");
+    place.write("empty/x.xlsx", "x");
+    sum("empty").code(2).says("known ending");
+}
+
+#[test]
+fn a_name_in_capitals_needs_no_quotes_and_is_given_once() {
+    let place = Place::empty();
+    place.write("a.csv", "n\n7\n");
+    for query in ["SELECT n FROM MyT", "SELECT n FROM \"MyT\"", "SELECT n FROM myt"] {
+        place.run(["sql", query, "-f", "MyT=a.csv", "--format", "csv"]).ok().prints("n\n7\n");
+    }
+    place.run(["sql", "SELECT 1 FROM a", "-f", "a=a.csv", "-f", "a=a.csv"]).code(2).says("`a` is named twice");
+}

@@ -196,7 +196,7 @@ impl FromStr for IndicatorSpec {
 
     fn from_str(text: &str) -> Result<Self, IndicatorError> {
         let text = text.trim();
-        let (head, name) = match text.rsplit_once(" as ") {
+        let (head, name) = match split_name(text) {
             Some((head, name)) if is_identifier(name.trim()) => (head.trim(), Some(name.trim())),
             Some((_, name)) => {
                 return Err(IndicatorError::syntax(text, format!("`{}` is no column name", name.trim())));
@@ -271,7 +271,8 @@ pub fn check_columns(specs: &[IndicatorSpec]) -> Result<(), IndicatorError> {
     let mut seen = std::collections::HashMap::new();
     for spec in specs {
         for column in spec.columns() {
-            if let Some(first) = seen.insert(column.clone(), spec) {
+            // Many readers of a table know no upper and lower case.
+            if let Some(first) = seen.insert(column.to_lowercase(), spec) {
                 return Err(IndicatorError::SameColumn { first: first.to_string(), second: spec.to_string(), column });
             }
         }
@@ -289,6 +290,9 @@ fn parse_arguments<'a>(definition: &Definition, text: &str, inner: &'a str) -> R
     let arguments = inner.split(',').map(str::trim).filter(|_| !inner.trim().is_empty());
     let n_given = inner.split(',').count();
     for (index, argument) in arguments.enumerate() {
+        if argument.is_empty() {
+            return Err(IndicatorError::syntax(text, "a comma has no argument beside it"));
+        }
         let Some((name, value)) = argument.split_once('=') else {
             if is_named {
                 return Err(IndicatorError::syntax(text, format!("`{argument}` stands after a named argument")));
@@ -345,6 +349,12 @@ fn unknown_argument(definition: &Definition, name: &str) -> String {
         Some(nearest) => format!("it has no such argument, did you mean `{nearest}`?"),
         None => format!("it has no such argument, only {}", known.join(", ")),
     }
+}
+
+/// What stands before and after the last ` as `, in upper or lower case.
+fn split_name(text: &str) -> Option<(&str, &str)> {
+    let at = text.to_ascii_lowercase().rfind(" as ")?;
+    Some((text.get(..at)?, text.get(at + 4..)?))
 }
 
 fn is_identifier(text: &str) -> bool {

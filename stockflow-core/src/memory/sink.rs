@@ -236,8 +236,9 @@ impl Table {
             } else {
                 texts.iter().map(|column| column.as_string::<i32>().value(idx)).collect::<Vec<_>>().join("|")
             };
-            // A higher version wins, an equal or lower one changes nothing.
-            let wins = self.rows.get(&key).is_none_or(|known| mode != WriteMode::Merge || version > known.version);
+            // A higher version wins, an equal or lower one changes nothing; without versions the later row does.
+            let wins = |known: &Row| mode != WriteMode::Merge || versions.is_none() || version > known.version;
+            let wins = self.rows.get(&key).is_none_or(wins);
             if wins {
                 self.rows.insert(key, row);
                 written += 1;

@@ -41,6 +41,8 @@ pub(crate) struct Compared {
     pub(crate) n_unchanged: u64,
     /// By symbol.
     pub(crate) touched: BTreeMap<String, Touched>,
+    /// The epoch's rows, unchanged ones as well.
+    given: Option<DataFrame>,
     /// What the history holds of the epoch's symbols.
     pub(crate) known: Option<DataFrame>,
     /// The columns that name a row.
@@ -77,6 +79,7 @@ pub(crate) async fn compare(
     if key.is_empty() || !key.iter().any(|column| column == "symbol") || !key.iter().any(|column| column == "ts") {
         return Err(Error::schema(name, "a history relation needs a key with `symbol` and `ts`"));
     }
+    let relation = &super::latest::latest(epoch, name, relation).await?;
     let rows = epoch.share(relation.frame.clone()).await?;
     let n_rows = rows.clone().count().await? as u64;
     let symbols = symbols_of(&rows).await?;
@@ -89,25 +92,28 @@ pub(crate) async fn compare(
     let Some(known) = known else {
         let touched = touched(&rows, None, epoch).await?;
         return Ok(Compared {
-            changed: relation.with_frame(rows),
+            changed: relation.with_frame(rows).with_unique_keys(),
             n_changed: n_rows,
             n_unchanged: 0,
             touched,
+            given: None,
             known: None,
             key,
         });
     };
     let known = epoch.share(known).await?;
     let session = child(epoch, &[("e", rows.clone()), ("h", known.clone())])?;
+    let given = Some(rows);
     let sql = changed_sql(relation, &key, &known);
     let changed = epoch.share(session.sql(&sql).await?).await?;
     let n_changed = changed.clone().count().await? as u64;
     let touched = touched(&changed, Some(&known), epoch).await?;
     Ok(Compared {
-        changed: relation.with_frame(changed),
+        changed: relation.with_frame(changed).with_unique_keys(),
         n_changed,
         n_unchanged: n_rows.saturating_sub(n_changed),
         touched,
+        given,
         known: Some(known),
         key,
     })
@@ -223,19 +229,7 @@ impl Compared {
         let table = history.table(version, if all { None } else { Some(&symbols) }).await?;
         let known = epoch.session.read_table(table)?;
         let schema = self.changed.schema();
-        let columns: Vec<String> = schema
-            .fields()
-            .iter()
-            .map(|field| {
-                let name = quote(field.name());
-                let value = if known.schema().has_column_with_unqualified_name(field.name()) {
-                    format!("h.{name}")
-                } else {
-                    "NULL".into()
-                };
-                format!("arrow_cast({value}, '{}') AS {name}", field.data_type())
-            })
-            .collect();
+        let columns = self.columns_of(&known);
         let on: Vec<String> = self.key.iter().map(|column| format!("e.{0} = h.{0}", quote(column))).collect();
         let names: Vec<String> = schema.fields().iter().map(|field| quote(field.name())).collect();
         let sql = format!(
@@ -245,7 +239,51 @@ impl Compared {
             names.join(", ")
         );
         let session = child(epoch, &[("e", self.changed.frame.clone()), ("h", known)])?;
-        Ok(self.changed.with_frame(session.sql(&sql).await?))
+        Ok(self.changed.with_frame(session.sql(&sql).await?).with_unique_keys())
+    }
+
+    /// How many rows the history has that the epoch does not.
+    pub(crate) async fn not_given_again(
+        &self,
+        epoch: &EpochContext,
+        history: &dyn History,
+        version: Option<&str>,
+    ) -> Result<i64> {
+        let (Some(version), Some(given)) = (version, &self.given) else { return Ok(0) };
+        let known = epoch.session.read_table(history.table(version, None).await?)?;
+        let on: Vec<String> = self.key.iter().map(|column| format!("e.{0} = h.{0}", quote(column))).collect();
+        let sql = format!("SELECT h.* FROM h LEFT ANTI JOIN e ON {}", on.join(" AND "));
+        let rows = child(epoch, &[("e", given.clone()), ("h", known)])?.sql(&sql).await?.count().await?;
+        Ok(i64::try_from(rows).unwrap_or(i64::MAX))
+    }
+
+    /// The history alone, in the relation's columns: of the touched symbols, or of all.
+    pub(crate) async fn before(
+        &self,
+        epoch: &EpochContext,
+        history: &dyn History,
+        version: &str,
+        all: bool,
+    ) -> Result<Relation> {
+        let symbols: Vec<String> = self.touched.keys().cloned().collect();
+        let known = epoch.session.read_table(history.table(version, (!all).then_some(&symbols)).await?)?;
+        let sql = format!("SELECT {} FROM h", self.columns_of(&known).join(", "));
+        Ok(self.changed.with_frame(child(epoch, &[("h", known)])?.sql(&sql).await?).with_unique_keys())
+    }
+
+    /// The relation's columns as they are to be taken from `h`.
+    fn columns_of(&self, known: &DataFrame) -> Vec<String> {
+        let columns = self.changed.schema();
+        let column = |field: &Arc<Field>| {
+            let name = quote(field.name());
+            let value = if known.schema().has_column_with_unqualified_name(field.name()) {
+                format!("h.{name}")
+            } else {
+                "NULL".into()
+            };
+            format!("arrow_cast({value}, '{}') AS {name}", field.data_type())
+        };
+        columns.fields().iter().map(column).collect()
     }
 
     /// Treats every symbol of the history as late from its first bar.
@@ -273,7 +311,7 @@ impl Compared {
     pub(crate) async fn keep(&mut self, epoch: &EpochContext, rows: DataFrame) -> Result<()> {
         self.n_changed = rows.clone().count().await? as u64;
         self.touched = touched(&rows, None, epoch).await?;
-        self.changed = self.changed.with_frame(rows);
+        self.changed = self.changed.with_frame(rows).with_unique_keys();
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! A pipeline as it will run: typed relations, scopes, derived guarantees.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::DateTime;
@@ -13,6 +13,7 @@ use super::guarantee::{Guarantee, derive_guarantee};
 use crate::context::EpochContext;
 use crate::error::{Error, Result};
 use crate::relation::{REVISION, Relation, RelationSchema};
+use crate::schema::bar_schema;
 use crate::sink::{Fence, Sink, WriteMode};
 use crate::source::Replay;
 use crate::transform::Scope;
@@ -107,15 +108,28 @@ impl Pipeline {
         for (name, table) in &self.tables {
             given.insert(name.clone(), Relation::new(epoch.session.read_table(Arc::clone(table))?));
         }
+        let mut unknown: BTreeSet<String> =
+            given.iter().filter(|(_, it)| it.schema().fields().is_empty()).map(|(name, _)| name.clone()).collect();
         let mut graph = Graph::new(self, &epoch, given);
         let mut steps = Vec::new();
         for (idx, step) in self.steps.iter().enumerate() {
-            let output = match graph.relation(&step.name, Base::Epoch).await {
+            let read = std::iter::once(self.step_input(idx)).chain(step.transform.reads());
+            let blind = read.into_iter().any(|name| unknown.contains(owner(&unknown, &name)));
+            let planned = match graph.relation(&step.name, Base::Epoch).await {
+                Ok(relation) => plan(&step.name, &relation).map(|()| relation),
+                Err(error) => Err(error),
+            };
+            let output = match planned {
                 Ok(relation) => Some(relation),
                 // Columns that are not known cannot be checked; what is known is.
-                Err(_) if !known => None,
+                Err(error) if blind && is_about_columns(&error) => None,
                 Err(error) => return Err(error.at(&self.name, 0, format!("step `{}`", step.name))),
             };
+            // Who gives the columns of a bar whatever it reads gives them always.
+            let is_known = !blind || output.as_ref().is_some_and(|it| it.schema() == bar_schema());
+            if !is_known {
+                unknown.insert(step.name.clone());
+            }
             let scope = graph
                 .scope_of_step(idx)
                 .or_else(|| Some(step.transform.scope()).filter(|scope| *scope != Scope::ByPlan));
@@ -138,7 +152,7 @@ impl Pipeline {
             let relation = self.sink_relation(sink);
             let keyed = match graph.relation(&relation, Base::Epoch).await {
                 Ok(relation) => !relation.key.is_empty(),
-                Err(_) if !known => true,
+                Err(_) if unknown.contains(owner(&unknown, &relation)) => true,
                 Err(error) => return Err(error),
             };
             sinks.push(self.describe_sink(&sink.name, relation, sink.sink.as_ref(), keyed));
@@ -169,8 +183,9 @@ impl Pipeline {
         if !needs || after || self.mode == Mode::Full {
             return Ok(());
         }
+        let remedy = step.transform.remedy().unwrap_or("put it after a history relation, or set mode = \"full\"");
         let reason = format!(
-            "step `{}` needs earlier rows of its symbols, but an epoch holds only what is new; put it after a history relation, or set mode = \"full\"",
+            "step `{}` needs earlier rows of its symbols, but an epoch holds only what is new; {remedy}",
             step.name
         );
         Err(Error::InvalidPipeline { pipeline: self.name.clone(), reason })
@@ -191,6 +206,33 @@ impl Pipeline {
 
     pub(crate) fn guarantee_of(&self, sink: &SinkStep, keyed: bool) -> Guarantee {
         derive_guarantee(self.source.replay(), sink.sink.idempotence(), keyed).0
+    }
+}
+
+/// The step or source relation that a name belongs to: `bars` of `bars.extra`.
+fn owner<'a>(known: &BTreeSet<String>, name: &'a str) -> &'a str {
+    match name.split_once('.') {
+        Some((step, _)) if !known.contains(name) => step,
+        _ => name,
+    }
+}
+
+/// Plans a step as it would run: what SQL alone accepts may still be refused by the checks on windows and types.
+fn plan(step: &str, relation: &Relation) -> Result<()> {
+    let (state, plan) = relation.frame.clone().into_parts();
+    match state.optimize(&plan).map_err(Error::from) {
+        Ok(_) => Ok(()),
+        Err(Error::Query { source, .. }) => Err(Error::Query { step: step.to_owned(), source }),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether an error may come from columns that are not known yet: a wrong parameter never does.
+fn is_about_columns(error: &Error) -> bool {
+    match error {
+        Error::At { source, .. } => is_about_columns(source),
+        Error::Schema { .. } | Error::Query { .. } => true,
+        _ => false,
     }
 }
 

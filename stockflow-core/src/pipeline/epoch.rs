@@ -3,7 +3,7 @@
 //! The order is the guarantee: whatever is visible in a sink can be repeated, because the intent was written before; and
 //! the store commits only what every sink holds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -18,6 +18,7 @@ use super::compare::{Compared, child, compare, quote};
 use super::graph::{Base, Graph};
 use super::kill_point::KillPoint;
 use super::letters::{LATE, Letters, notes_of, refused_by, rejects_of};
+use super::reference::{self, Tables};
 use super::report::{EpochReport, Note, NoteLevel, SinkReport};
 use super::rows::outgoing;
 use super::run::{Runner, token_of};
@@ -52,6 +53,10 @@ pub(crate) struct EpochRun<'r, 'p> {
     folder: String,
     attempt: String,
     letters: Letters,
+    /// What is to be told besides the steps' own notes.
+    notes: Vec<Note>,
+    /// The reference tables that it is computed with.
+    tables: Tables,
     steps: BTreeMap<String, f64>,
 }
 
@@ -88,6 +93,8 @@ impl<'r, 'p> EpochRun<'r, 'p> {
             folder: format!("epochs/{token}"),
             attempt,
             letters: Letters::default(),
+            notes: Vec::new(),
+            tables: Tables::new(),
             steps: BTreeMap::new(),
             intent,
         })
@@ -127,6 +134,7 @@ impl<'r, 'p> EpochRun<'r, 'p> {
             }
         };
         let report = self.report(&input, compared.as_ref(), reports, notes);
+        self.runner.options.progress.committed(&report);
         let reached = input.outcome.reached.clone();
         if self.moves_checkpoint() {
             let source = Arc::clone(&self.pipeline.source);
@@ -137,6 +145,13 @@ impl<'r, 'p> EpochRun<'r, 'p> {
             .await?;
         }
         self.runner.strike(&KillPoint::AfterSourceCommit)?;
+        if self.pipeline.source.replay() == Replay::BestEffort {
+            // Its rows stand in every sink now.
+            let spools = format!("{}/", self.folder);
+            if let Err(error) = self.pipeline.store.remove(&spools, |path| path.contains("/source/")).await {
+                tracing::warn!(error = %error.chain().join(": "), "the epoch's spooled input could not be removed from the checkpoint store; it is not needed any more");
+            }
+        }
         Ok(report)
     }
 
@@ -152,6 +167,9 @@ impl<'r, 'p> EpochRun<'r, 'p> {
         let pipeline = self.pipeline;
         let context = self.context.clone();
         let mut graph = Graph::new(pipeline, &context, input.given.clone());
+        if !pipeline.tables.is_empty() {
+            self.tables = self.step("tables", None, reference::fingerprints(pipeline)).await?;
+        }
         let compared = self.compare(&mut graph).await?;
         let deliveries = self.apply(&mut graph, compared.as_ref()).await?;
         let notes = self.side_outputs(&graph, &input).await?;
@@ -275,7 +293,8 @@ impl<'r, 'p> EpochRun<'r, 'p> {
         let (window, version) = (window_of(&self.intent), self.intent.history.clone());
         let rebuild = matches!(self.intent.kind, EpochKind::Rebuild { .. });
         let nothing_read = self.intent.reads_nothing;
-        let (late_letters, compared) = self
+        let read_again = rebuild && self.intent.from_start;
+        let compared = self
             .step("compare", None, async {
                 let mut relation = if nothing_read {
                     planned(pipeline, &context, &step.relation).await?
@@ -303,9 +322,44 @@ impl<'r, 'p> EpochRun<'r, 'p> {
                     Base::All,
                     compared.merged(&context, step.history.as_ref(), version.as_deref(), true).await?,
                 );
-                Ok((letters, compared))
+                if let Some(version) = version.as_deref().filter(|_| !rebuild) {
+                    for (base, all) in [(Base::TouchedBefore, false), (Base::AllBefore, true)] {
+                        graph.set_history(base, compared.before(&context, step.history.as_ref(), version, all).await?);
+                    }
+                }
+                let kept = if read_again {
+                    compared.not_given_again(&context, step.history.as_ref(), version.as_deref()).await?
+                } else {
+                    0
+                };
+                Ok((letters, compared, kept))
             })
-            .await?;
+            .await;
+        let (late_letters, compared, kept) = match compared {
+            Err(error) if error.is_object_missing() => {
+                let reason = format!(
+                    "a file of the history's table is gone ({}): restore it, or remove the table's folder and run with `--rebuild`, which reads the source from its start",
+                    error.chain().last().cloned().unwrap_or_default()
+                );
+                let origin = Origin::new("history").partition(&step.relation);
+                return Err(Error::refused(origin, ErrorClass::Config, reason).at(
+                    &pipeline.name,
+                    self.intent.epoch,
+                    "compare",
+                ));
+            }
+            compared => compared?,
+        };
+        if kept > 0 {
+            self.notes.push(Note {
+                step: step.relation.clone(),
+                kind: "kept".into(),
+                symbol: None,
+                rows: kept,
+                level: NoteLevel::Warning,
+                text: "rows that the sinks hold were not given again by the source and its rules: they stay; remove the tables before a rebuild to be without them".into(),
+            });
+        }
         self.letters.extend(late_letters);
         Ok(Some(compared))
     }
@@ -318,6 +372,8 @@ impl<'r, 'p> EpochRun<'r, 'p> {
         let targets = self.runner.targets(&self.intent.kind);
         let rebuild = matches!(self.intent.kind, EpochKind::Rebuild { .. });
         let (tokens, token) = (self.runner.tokens.clone(), self.token);
+        let before = self.runner.log.head.commit.as_ref().map(|commit| commit.tables.clone()).unwrap_or_default();
+        let changed_tables: BTreeSet<String> = reference::changed(&self.tables, &before).cloned().collect();
         self.step("apply", None, async {
             let mut deliveries: Vec<Delivery<'p>> = Vec::new();
             for step in targets {
@@ -325,7 +381,7 @@ impl<'r, 'p> EpochRun<'r, 'p> {
                 let rows = match deliveries.iter().find(|delivery| delivery.relation == relation) {
                     Some(delivery) => delivery.rows.clone(),
                     None => {
-                        let rows = outgoing(pipeline, graph, &context, compared, &relation, rebuild).await?;
+                        let rows = outgoing(graph, &context, compared, &relation, rebuild, &changed_tables).await?;
                         let readers =
                             pipeline.sinks.iter().filter(|sink| pipeline.sink_relation(sink) == relation).count();
                         // A relation with several readers is computed once.
@@ -350,10 +406,11 @@ impl<'r, 'p> EpochRun<'r, 'p> {
         let folder = self.folder.clone();
         let mut letters = std::mem::take(&mut self.letters);
         letters.extend(input.outcome.rejects.iter().cloned());
+        let own_notes = std::mem::take(&mut self.notes);
         let connector = self.connector();
         let letters_notes = self
             .step("refuse", None, async {
-                let mut notes = Vec::new();
+                let mut notes = own_notes;
                 for side in &graph.side {
                     for frame in &side.rejects {
                         letters.extend(rejects_of(&side.step, frame).await?);
@@ -366,6 +423,9 @@ impl<'r, 'p> EpochRun<'r, 'p> {
             .await?;
         let (letters, notes) = letters_notes;
         self.letters = letters;
+        if let Some(window) = window_of(&self.intent) {
+            self.letters.keep_within(&window);
+        }
         if let Some(note) = notes.iter().find(|note| note.level == NoteLevel::Fail && note.rows > 0) {
             let mut origin = Origin::new(connector).partition(note.step.clone());
             origin.symbol = note.symbol.clone();
@@ -458,14 +518,16 @@ impl<'r, 'p> EpochRun<'r, 'p> {
         let rows: u64 = staged.iter().flatten().map(|staged| staged.rows).sum::<u64>()
             + compared.map_or(0, |compared| compared.n_unchanged);
         let held = deliveries.iter().any(|delivery| delivery.held);
+        let (window, read) = (window_of(&self.intent), self.intent.upto.clone());
         self.letters
-            .check(self.pipeline.max_dead_letters, if held { rows.max(1) } else { rows })
+            .check(self.pipeline.max_dead_letters, if held || window.is_some() { rows.max(1) } else { rows }, &read)
             .map_err(|error| error.at(&self.pipeline.name, self.intent.epoch, "dead letters"))?;
         let mut letters = self.save_letters().await?;
         self.runner.strike(&KillPoint::AfterDeadLetters)?;
         let state = self.save_state(compared).await?;
         self.runner.strike(&KillPoint::AfterState)?;
         let mut reports = Vec::new();
+        self.runner.delivering = true;
         for (delivery, staged) in deliveries.iter().zip(staged.iter_mut()) {
             let before = self.letters.len();
             let written = match staged.take() {
@@ -484,7 +546,7 @@ impl<'r, 'p> EpochRun<'r, 'p> {
             if self.letters.len() > before {
                 // A keyed sink's refusals are durable before the store's commit, and count like any other.
                 self.letters
-                    .check(self.pipeline.max_dead_letters, written.rows.max(1))
+                    .check(self.pipeline.max_dead_letters, written.rows.max(1), &read)
                     .map_err(|error| error.at(&self.pipeline.name, self.intent.epoch, "dead letters"))?;
                 letters = self.save_letters().await?;
             }
@@ -596,7 +658,7 @@ impl<'r, 'p> EpochRun<'r, 'p> {
                 return Ok(written);
             }
             // It has rolled back: what it refuses is durable first, then it is staged without.
-            self.letters.check(self.pipeline.max_dead_letters, 1)?;
+            self.letters.check(self.pipeline.max_dead_letters, 1, &self.intent.upto)?;
             self.save_letters().await?;
             refusals += 1;
             if refusals == REFUSAL_ROUNDS {
@@ -661,6 +723,7 @@ impl<'r, 'p> EpochRun<'r, 'p> {
         let full = self.pipeline.mode == Mode::Full;
         let rows = reports.iter().map(|report| (report.sink.clone(), report.rows)).collect();
         let (intent, left_out) = (self.intent.clone(), input.outcome.left_out.clone());
+        let tables = self.tables.clone();
         let (pipeline, epoch) = (self.pipeline.name.clone(), self.intent.epoch);
         let log = &mut self.runner.log;
         let start = Instant::now();
@@ -680,6 +743,7 @@ impl<'r, 'p> EpochRun<'r, 'p> {
                 state,
                 left_out,
                 rows,
+                tables,
             };
             log.append(RecordBody::Commit(commit)).await
         };

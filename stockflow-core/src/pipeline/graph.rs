@@ -21,6 +21,10 @@ pub(crate) enum Base {
     Touched,
     /// History and epoch of all symbols.
     All,
+    /// The history of the touched symbols as it was: to find out which rows have changed.
+    TouchedBefore,
+    /// The history of all symbols as it was.
+    AllBefore,
 }
 
 impl Base {
@@ -29,6 +33,14 @@ impl Base {
             Scope::Row => Self::Epoch,
             Scope::Symbol => Self::Touched,
             Scope::Everything | Scope::ByPlan => Self::All,
+        }
+    }
+
+    /// The same as it was before the epoch.
+    pub(crate) fn before(self) -> Self {
+        match self {
+            Self::Epoch | Self::Touched | Self::TouchedBefore => Self::TouchedBefore,
+            Self::All | Self::AllBefore => Self::AllBefore,
         }
     }
 }
@@ -43,7 +55,7 @@ pub(crate) struct SideOutputs {
 
 /// The relations of one epoch, computed when they are asked for.
 pub(crate) struct Graph<'a> {
-    pipeline: &'a Pipeline,
+    pub(crate) pipeline: &'a Pipeline,
     epoch: &'a EpochContext,
     /// Source relations and reference tables.
     given: BTreeMap<String, Relation>,
@@ -71,6 +83,11 @@ impl<'a> Graph<'a> {
     /// Puts rows at the history relation for one base.
     pub(crate) fn set_history(&mut self, base: Base, relation: Relation) {
         self.history.insert(base, relation);
+    }
+
+    /// Whether something stands at the history relation for a base.
+    pub(crate) fn has_history(&self, base: Base) -> bool {
+        self.history.contains_key(&base)
     }
 
     /// A relation over a base. Before and beside the history relation there is only [`Base::Epoch`].

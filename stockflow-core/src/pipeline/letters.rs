@@ -10,10 +10,15 @@ use object_store::ObjectStore;
 
 use super::graph::SideOutputs;
 use super::report::{Note, NoteLevel};
+use crate::checkpoint::CheckpointDelta;
 use crate::error::{Error, Result};
 use crate::schema::DeadLetter;
 use crate::sink::RefusedRow;
+use crate::source::Window;
 use crate::store::{self, CheckpointStore};
+
+/// How many partitions an error names.
+const SHOWN_PARTITIONS: usize = 3;
 
 /// The reason of bars that are older than what was delivered; they do not count against the limit.
 pub(crate) const LATE: &str = "late";
@@ -39,8 +44,22 @@ impl Letters {
         self.0.iter().take(n).cloned().collect()
     }
 
-    /// Fails if more rows were refused than allowed, or if nothing else was left of the epoch.
-    pub(crate) fn check(&self, max: Option<u64>, rows: u64) -> Result<()> {
+    /// Leaves out what a backfill is not about: it was told when it was read first.
+    pub(crate) fn keep_within(&mut self, window: &Window) {
+        // Steps after the first know rows by symbol, interval and time.
+        let day = |letter: &DeadLetter| {
+            letter.position.rsplit('|').next()?.get(..10).and_then(|day| day.parse::<chrono::NaiveDate>().ok())
+        };
+        self.0.retain(|letter| {
+            let Some(symbol) = &letter.symbol else { return false };
+            let within = day(letter)
+                .is_none_or(|day| window.from.is_none_or(|from| from <= day) && window.to.is_none_or(|to| day <= to));
+            within && (window.symbols.is_empty() || window.symbols.contains(symbol))
+        });
+    }
+
+    /// Fails if more rows were refused than allowed, or if nothing else was left of the epoch; `read` says what it read.
+    pub(crate) fn check(&self, max: Option<u64>, rows: u64, read: &CheckpointDelta) -> Result<()> {
         let counted: Vec<&DeadLetter> = self.0.iter().filter(|letter| letter.reason != LATE).collect();
         let refused = counted.len() as u64;
         let Some(first) = counted.first() else { return Ok(()) };
@@ -49,14 +68,14 @@ impl Letters {
             let max = max.unwrap_or_default();
             return Err(Error::DeadLetters {
                 refused,
-                reason: format!("max_dead_letters = {max}; nothing was delivered"),
+                reason: format!("max_dead_letters = {max}; nothing was delivered{}", of(read)),
                 first,
             });
         }
         if rows == 0 {
             return Err(Error::DeadLetters {
                 refused,
-                reason: "nothing else was left of the epoch; nothing was delivered".into(),
+                reason: format!("nothing else was left of the epoch; nothing was delivered{}", of(read)),
                 first,
             });
         }
@@ -92,6 +111,17 @@ impl Letters {
         store.put(&name, store::json(&self.0)?).await?;
         Ok(Some(name))
     }
+}
+
+/// The partitions that were read, as the end of a sentence.
+fn of(read: &CheckpointDelta) -> String {
+    if read.set.is_empty() {
+        return String::new();
+    }
+    let shown: Vec<&str> = read.set.keys().map(String::as_str).take(SHOWN_PARTITIONS).collect();
+    let more = read.set.len() - shown.len();
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("; it read `{}`{more}", shown.join("`, `"))
 }
 
 /// The rejects of a step, as dead letters.

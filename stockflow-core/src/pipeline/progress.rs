@@ -2,6 +2,8 @@
 
 use std::fmt::Debug;
 
+use super::report::EpochReport;
+
 /// Told about a run while it goes on; all methods must return at once.
 pub trait Progress: Debug + Send + Sync {
     /// An epoch begins; about so many rows will be read, if the source knows.
@@ -10,6 +12,8 @@ pub trait Progress: Debug + Send + Sync {
     fn step(&self, epoch: u64, step: &str);
     /// So many more rows were read from the source.
     fn rows(&self, rows: u64);
+    /// An epoch is committed: what comes after cannot undo it, even if the run ends with an error.
+    fn committed(&self, _report: &EpochReport) {}
 }
 
 /// Nobody watches.

@@ -1,87 +1,133 @@
 //! The rows that a sink gets: of what was computed, the part that is new, with its version.
 
-use datafusion::logical_expr::Expr;
+use std::collections::BTreeSet;
+
+use datafusion::common::ScalarValue;
+use datafusion::functions_aggregate::expr_fn::count;
+use datafusion::logical_expr::{Expr, JoinType, ident, lit};
 use datafusion::prelude::DataFrame;
 
-use super::builder::Pipeline;
+use super::builder::{Pipeline, SinkStep, Step};
 use super::compare::{Compared, child, has_time};
-use super::graph::{Base, Graph};
+use super::graph::{Base, Graph, SideOutputs};
+use super::latest::latest;
 use crate::context::EpochContext;
 use crate::error::Result;
 use crate::relation::{REVISION, Relation, RelationSchema};
-use crate::sink::EpochRows;
-use crate::transform::Scope;
+use crate::sink::{EpochRows, WriteMode};
+use crate::transform::{Scope, note_frame};
 
-/// The rows of a relation for one sink in this epoch.
+/// The rows of a relation for its sinks in this epoch.
 pub(crate) async fn outgoing(
-    pipeline: &Pipeline,
     graph: &mut Graph<'_>,
     epoch: &EpochContext,
     compared: Option<&Compared>,
     name: &str,
     rebuild: bool,
+    changed_tables: &BTreeSet<String>,
 ) -> Result<EpochRows> {
+    let pipeline = graph.pipeline;
     let relation = match compared {
         Some(compared) if pipeline.is_after_history(name) => {
-            changed_part(pipeline, graph, epoch, compared, name, rebuild).await?
+            let whole = rebuild || reads_any(pipeline, name, changed_tables);
+            changed_part(graph, epoch, compared, name, whole).await?
         }
         _ => graph.relation(name, Base::Epoch).await?,
     };
-    versioned(epoch, name, &relation)
+    // What appends or replaces takes the rows as they are.
+    let merges = |sink: &SinkStep| pipeline.sink_relation(sink) == name && sink.sink.write_mode() == WriteMode::Merge;
+    let relation = if pipeline.sinks.iter().any(merges) { latest(epoch, name, &relation).await? } else { relation };
+    Ok(versioned(epoch, name, &relation)?.whole(rebuild))
 }
 
+/// Of what is computed over history and epoch the rows that its sinks do not have yet; all of them if `whole`.
 async fn changed_part(
-    pipeline: &Pipeline,
     graph: &mut Graph<'_>,
     epoch: &EpochContext,
     compared: &Compared,
     name: &str,
-    rebuild: bool,
+    whole: bool,
 ) -> Result<Relation> {
+    let pipeline = graph.pipeline;
     let is_history = pipeline.history.as_ref().is_some_and(|history| history.relation == name);
     if is_history {
         // A rebuilt sink gets all that the history holds; the history's own table merges it to nothing.
-        return graph.relation(name, if rebuild { Base::All } else { Base::Epoch }).await;
+        return graph.relation(name, if whole { Base::All } else { Base::Epoch }).await;
     }
     if graph.scope_after_history(name) == Scope::ByPlan {
         // A step that is scoped by its plan is known once it has been applied to something.
         graph.relation(name, Base::Epoch).await?;
     }
     let scope = graph.scope_after_history(name);
-    let base = if rebuild { Base::All } else { Base::needed(scope) };
+    let base = if whole { Base::All } else { Base::needed(scope) };
     let relation = graph.relation(name, base).await?;
-    if scope == Scope::Row && !rebuild || !relation.has("symbol") {
+    if whole {
         return Ok(relation);
     }
-    let touched = compared.touched_table(epoch)?;
     let same_axis = has_time(&relation) && keeps_time(pipeline, name);
-    let frame = if rebuild {
-        relation.frame.clone()
-    } else if same_axis {
-        let session = child(epoch, &[("r", relation.frame.clone()), ("t", touched)])?;
-        session.sql("SELECT r.* FROM r JOIN t ON r.symbol = t.symbol WHERE arrow_cast(arrow_cast(r.ts, 'Timestamp(Microsecond, None)'), 'Int64') >= t.first").await?
-    } else if has_time(&relation) {
-        floor(epoch, &relation, touched).await?
-    } else if scope == Scope::Everything {
-        relation.frame.clone()
-    } else {
-        let session = child(epoch, &[("r", relation.frame.clone()), ("t", touched)])?;
-        session.sql("SELECT r.* FROM r JOIN t ON r.symbol = t.symbol").await?
-    };
-    Ok(relation.with_frame(frame))
+    if scope == Scope::Row || same_axis {
+        // A corrected row may not pass a filter any more.
+        let is_late = compared.touched.values().any(|touched| touched.late);
+        if is_late && !relation.key.is_empty() && may_drop(pipeline, name) && graph.has_history(Base::TouchedBefore) {
+            let now = graph.relation(name, Base::Touched).await?;
+            let before = graph.relation(name, Base::TouchedBefore).await?;
+            let notes = vec![gone(&relation, &now.frame, &before.frame)?];
+            graph.side.push(SideOutputs { step: name.to_owned(), rejects: Vec::new(), notes });
+        }
+    }
+    if scope == Scope::Row {
+        return Ok(relation);
+    }
+    if same_axis {
+        let session = child(epoch, &[("r", relation.frame.clone()), ("t", compared.touched_table(epoch)?)])?;
+        let frame = session.sql("SELECT r.* FROM r JOIN t ON r.symbol = t.symbol WHERE arrow_cast(arrow_cast(r.ts, 'Timestamp(Microsecond, None)'), 'Int64') >= t.first").await?;
+        return Ok(Relation { frame, ..relation });
+    }
+    if !graph.has_history(base.before()) {
+        return Ok(relation);
+    }
+    // A change may reach rows of any time and any symbol: what the history alone gives is what the sinks have.
+    let before = graph.relation(name, base.before()).await?;
+    let now = epoch.share(relation.frame.clone()).await?;
+    let before = epoch.share(before.frame).await?;
+    if !relation.key.is_empty() {
+        graph.side.push(SideOutputs {
+            step: name.to_owned(),
+            rejects: Vec::new(),
+            notes: vec![gone(&relation, &now, &before)?],
+        });
+    }
+    Ok(Relation { frame: now.except(before)?, ..relation })
 }
 
-/// Rows from the last one at or before the first change: a week's row is stamped earlier than the day that changes it.
-async fn floor(epoch: &EpochContext, relation: &Relation, touched: DataFrame) -> Result<DataFrame> {
-    let rows = epoch.share(relation.frame.clone()).await?;
-    let session = child(epoch, &[("r", rows), ("t", touched)])?;
-    let micros = |column: &str| format!("arrow_cast(arrow_cast({column}, 'Timestamp(Microsecond, None)'), 'Int64')");
-    let sql = format!(
-        "SELECT r.* FROM r JOIN (SELECT t.symbol, coalesce(max(CASE WHEN {ts} <= t.first THEN {ts} END), max(t.first)) AS since \
-         FROM r JOIN t ON r.symbol = t.symbol GROUP BY t.symbol) f ON r.symbol = f.symbol WHERE {ts} >= f.since",
-        ts = micros("r.ts")
-    );
-    Ok(session.sql(&sql).await?)
+/// Rows that stood in the relation and do not any more: a merge takes none away, so somebody must be told.
+fn gone(relation: &Relation, now: &DataFrame, before: &DataFrame) -> Result<DataFrame> {
+    let key: Vec<&str> = relation.key.iter().map(String::as_str).collect();
+    let keys = |frame: &DataFrame| frame.clone().select(key.iter().map(|column| ident(*column)).collect::<Vec<_>>());
+    let now = keys(now)?
+        .select(key.iter().map(|column| ident(*column).alias(format!("now_{column}"))).collect::<Vec<_>>())?;
+    let theirs: Vec<String> = key.iter().map(|column| format!("now_{column}")).collect();
+    let theirs: Vec<&str> = theirs.iter().map(String::as_str).collect();
+    let gone = keys(before)?.join(now, JoinType::LeftAnti, &key, &theirs, None)?;
+    let by: Vec<Expr> = key.iter().filter(|column| **column == "symbol").map(|column| ident(*column)).collect();
+    let symbol = if by.is_empty() { lit(ScalarValue::Utf8(None)) } else { ident("symbol") };
+    let counted = gone.aggregate(by, vec![count(lit(1_i64)).alias("n")])?.filter(ident("n").gt(lit(0_i64)))?;
+    let text = "rows of earlier epochs do not belong to it any more, and stay in its sinks: a merge takes none away; \
+                `mode = \"full\"` with sinks that overwrite gives exactly what holds now";
+    note_frame(counted, lit("gone"), symbol, ident("n"), lit("warning"), lit(text))
+}
+
+/// Whether a relation is computed with one of these reference tables.
+fn reads_any(pipeline: &Pipeline, name: &str, tables: &BTreeSet<String>) -> bool {
+    if tables.is_empty() {
+        return false;
+    }
+    let Some((idx, step)) = pipeline.step_of(name).and_then(|idx| Some((idx, pipeline.steps.get(idx)?))) else {
+        return false;
+    };
+    let mut reads = step.transform.reads();
+    reads.push(pipeline.step_input(idx));
+    reads.iter().any(|read| tables.contains(read) || reads_any(pipeline, read, tables))
 }
 
 /// Whether every step between the history relation and `name` gives one row per bar under the bar's own time.
@@ -91,10 +137,7 @@ fn keeps_time(pipeline: &Pipeline, name: &str) -> bool {
     }
     let Some(idx) = pipeline.step_of(name) else { return false };
     let Some(step) = pipeline.steps.get(idx) else { return false };
-    let kind = step.transform.definition();
-    let kind = kind.get("type").and_then(serde_json::Value::as_str);
-    let same = step.transform.scope() == Scope::Row || matches!(kind, Some("indicators" | "adjust"));
-    same && keeps_time(pipeline, &pipeline.step_input(idx))
+    (step.transform.scope() == Scope::Row || is_one_to_one(step)) && keeps_time(pipeline, &pipeline.step_input(idx))
 }
 
 /// Adds the revision to derived rows: a recomputed row must win although its bar is old.
@@ -108,4 +151,26 @@ fn versioned(epoch: &EpochContext, name: &str, relation: &Relation) -> Result<Ep
     let mut described: RelationSchema = relation.describe(name);
     described.schema = std::sync::Arc::new(frame.schema().as_arrow().clone());
     Ok(EpochRows::new(described, frame))
+}
+
+/// Whether a step gives one row per row under the same key, worked out from that row and earlier ones.
+fn is_one_to_one(step: &Step) -> bool {
+    let definition = step.transform.definition();
+    match definition.get("type").and_then(serde_json::Value::as_str) {
+        Some("indicators") => true,
+        // An action reaches back to the first bar; the ratio stands in the bar itself.
+        Some("adjust") => definition.get("by").is_some_and(|by| by == "ratio"),
+        _ => false,
+    }
+}
+
+/// Whether a step between the history relation and `name` may leave rows out.
+fn may_drop(pipeline: &Pipeline, name: &str) -> bool {
+    if pipeline.history.as_ref().is_some_and(|history| history.relation == name) {
+        return false;
+    }
+    let Some((idx, step)) = pipeline.step_of(name).and_then(|idx| Some((idx, pipeline.steps.get(idx)?))) else {
+        return false;
+    };
+    !is_one_to_one(step) || may_drop(pipeline, &pipeline.step_input(idx))
 }

@@ -16,11 +16,12 @@ use super::definition::{Definition, canonical};
 use super::epoch::EpochRun;
 use super::kill_point::{KillPoint, Probe};
 use super::progress::{NoProgress, Progress};
+use super::reference;
 use super::report::{EpochReport, RunReport};
 use crate::checkpoint::Checkpoint;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorClass, Result};
 use crate::sink::{Idempotence, Sink};
-use crate::source::{EpochLimit, EpochPlan, Window};
+use crate::source::{EpochLimit, EpochPlan, Replay, Window};
 use crate::store::{Commit, EpochKind, Head, Intent, Log, RecordBody, StateRef};
 use crate::telemetry;
 use crate::token::{EpochToken, SinkId};
@@ -234,6 +235,7 @@ impl Pipeline {
             state,
             left_out: Vec::new(),
             rows: BTreeMap::new(),
+            tables: last.map(|commit| commit.tables).unwrap_or_default(),
         };
         log.append(RecordBody::Commit(commit)).await?;
         Ok(checkpoint)
@@ -279,6 +281,8 @@ pub(crate) struct Runner<'a> {
     pub(crate) tokens: BTreeMap<String, Option<EpochToken>>,
     same: Same,
     epochs: Vec<EpochReport>,
+    /// Something of the epoch at hand may be visible in a sink.
+    pub(crate) delivering: bool,
     /// Partitions that the open epoch has tried in vain.
     tried: BTreeSet<String>,
     finished: bool,
@@ -294,6 +298,7 @@ impl<'a> Runner<'a> {
             tokens: BTreeMap::new(),
             same,
             epochs: Vec::new(),
+            delivering: false,
             tried: BTreeSet::new(),
             finished: false,
         }
@@ -358,8 +363,12 @@ impl<'a> Runner<'a> {
                 .open_sink(&name, sink.as_ref())
                 .await
                 .map_err(|error| error.at(&self.pipeline.name, epoch, format!("open of sink `{name}`")))?;
-            if !self.is_rebuilt(&name) {
-                self.check_token(&name, sink.as_ref(), token)?;
+            if !self.is_rebuilt(&name)
+                && let Err(error) = self.check_token(&name, sink.as_ref(), token)
+            {
+                // A newer runner may have written it meanwhile, and then nothing is wrong but that this one is late.
+                self.log.check_fence().await?;
+                return Err(error);
             }
             self.tokens.insert(name, token);
         }
@@ -433,6 +442,22 @@ impl<'a> Runner<'a> {
         }
     }
 
+    /// Closes an epoch that somebody must mend before anything of it was delivered, so that the next run plans it anew: with the
+    /// corrected input, with what has come besides, or by the definition from before.
+    async fn give_up(&mut self, intent: &Intent, error: &Error) {
+        let mendable = matches!(error.class(), ErrorClass::Data | ErrorClass::Config);
+        // What a best-effort source gave is nowhere but in this epoch.
+        let exact = self.pipeline.source.replay() == Replay::Exact;
+        let stops = error.is_fenced() || error.is_pin_lost() || error.is_interrupted();
+        if !mendable || !exact || stops || self.delivering || self.is_held(intent) {
+            return;
+        }
+        let reason = error.chain().join(": ");
+        if let Err(error) = self.log.append(RecordBody::Abandon { epoch: intent.epoch, reason }).await {
+            tracing::debug!(error = %error.chain().join(": "), "the failed epoch stays open: the next run tries it again");
+        }
+    }
+
     /// Whether a sink holds the intent's epoch.
     fn is_held(&self, intent: &Intent) -> bool {
         let Some(uuid) = &self.log.head.uuid else { return false };
@@ -469,12 +494,19 @@ impl<'a> Runner<'a> {
                 let everything = EpochLimit { max_partitions: None, ..self.limit(&skip) };
                 target = self.plan(&from, &everything).await?.map(|plan| plan.upto);
             }
-            let Some(plan) = self.plan(&from, &self.limit(&skip)).await? else { break };
+            let Some(plan) = self.plan(&from, &self.limit(&skip)).await? else {
+                if self.epochs.is_empty() && !full && self.tables_changed().await? {
+                    self.strike(&KillPoint::AfterPlan)?;
+                    let intent = self.intent_without_input(EpochKind::Run).await?;
+                    self.begin(intent).await?;
+                }
+                break;
+            };
             let moved = from.delta(&plan.upto);
             let wanted = target.as_ref().is_some_and(|target| {
                 moved.set.keys().any(|partition| target.get(partition).is_some()) || moved.set.is_empty()
             });
-            if !wanted || full && self.is_same_as_last(&plan) {
+            if !wanted || full && self.is_same_as_last(&plan) && !self.tables_changed().await? {
                 break;
             }
             self.strike(&KillPoint::AfterPlan)?;
@@ -492,6 +524,30 @@ impl<'a> Runner<'a> {
         }
         self.finished = true;
         Ok(())
+    }
+
+    /// Whether a reference table is another one than at the last commit.
+    async fn tables_changed(&self) -> Result<bool> {
+        let Some(commit) = &self.log.head.commit else { return Ok(false) };
+        if self.pipeline.history.is_none() && self.pipeline.mode != Mode::Full {
+            // What was delivered cannot be computed again.
+            return Ok(false);
+        }
+        let now = self.step("tables", None, reference::fingerprints(self.pipeline)).await?;
+        let changed: Vec<&String> = reference::changed(&now, &commit.tables).collect();
+        if !changed.is_empty() {
+            tracing::info!(tables = ?changed, "what is derived from these tables is computed again: they have changed");
+        }
+        Ok(!changed.is_empty())
+    }
+
+    /// An epoch over what the history holds.
+    async fn intent_without_input(&self, kind: EpochKind) -> Result<Intent> {
+        let from = self.log.head.checkpoint.clone();
+        let plan = EpochPlan { upto: from.clone(), from, pins: serde_json::Value::Null, rows: None, window: None };
+        let mut intent = self.intent(kind, false, plan, next_epoch(&self.log.head)).await?;
+        intent.reads_nothing = true;
+        Ok(intent)
     }
 
     fn is_same_as_last(&self, plan: &EpochPlan) -> bool {
@@ -611,7 +667,14 @@ impl<'a> Runner<'a> {
 
     async fn epoch(&mut self, intent: Intent, resumed: bool) -> Result<()> {
         let span = tracing::info_span!("stockflow.epoch", pipeline = %self.pipeline.name, epoch = intent.epoch);
-        let report = EpochRun::new(self, intent, resumed)?.run().instrument(span).await?;
+        self.delivering = false;
+        let report = match Box::pin(EpochRun::new(self, intent.clone(), resumed)?.run()).instrument(span).await {
+            Ok(report) => report,
+            Err(error) => {
+                self.give_up(&intent, &error).await;
+                return Err(error);
+            }
+        };
         let pipeline = self.pipeline.name.clone();
         metrics::counter!(crate::telemetry::EPOCHS, "pipeline" => pipeline.clone()).increment(1);
         metrics::gauge!(crate::telemetry::LAST_EPOCH, "pipeline" => pipeline.clone()).set(report.epoch as f64);

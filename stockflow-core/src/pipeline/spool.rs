@@ -5,7 +5,7 @@ use std::io::BufReader;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 use arrow::record_batch::RecordBatch;
@@ -37,8 +37,9 @@ pub(crate) async fn share_counted(
     frame: DataFrame,
     seen: &(dyn Fn(u64) + Sync),
 ) -> Result<(DataFrame, u64)> {
-    let schema = Arc::new(frame.schema().as_arrow().clone());
+    let planned = frame.schema().as_arrow().clone();
     let streams = frame.execute_stream_partitioned().await?;
+    let schema = as_delivered(planned, streams.first().map(|stream| stream.schema()));
     let work = streams.into_iter().map(|stream| keep(epoch, Arc::clone(&schema), stream, seen));
     let parts = futures::future::try_join_all(work).await?;
     let rows = parts.iter().map(|part| part.rows).sum();
@@ -48,6 +49,21 @@ pub(crate) async fn share_counted(
     }
     let parts = parts.into_iter().map(|part| Arc::new(part) as Arc<dyn PartitionStream>).collect();
     Ok((epoch.session.read_table(Arc::new(StreamingTable::try_new(schema, parts)?))?, rows))
+}
+
+/// The planned columns, nullable where the rows may be: a union or an outer join is planned tighter than it gives.
+fn as_delivered(planned: Schema, delivered: Option<SchemaRef>) -> SchemaRef {
+    let nullable = |idx: usize| {
+        delivered.as_ref().is_some_and(|schema| schema.fields().get(idx).is_some_and(|it| it.is_nullable()))
+    };
+    let fields = planned.fields().iter().enumerate().map(|(idx, field)| {
+        if nullable(idx) && !field.is_nullable() {
+            Arc::new(field.as_ref().clone().with_nullable(true))
+        } else {
+            Arc::clone(field)
+        }
+    });
+    Arc::new(Schema::new_with_metadata(fields.collect::<Vec<_>>(), planned.metadata))
 }
 
 /// One partition: its first batches in memory, the others in a file.
@@ -73,7 +89,7 @@ async fn keep(
     let mut part = Part { schema: Arc::clone(&schema), batches: Vec::new(), file: None, rows: 0 };
     let mut writer: Option<StreamWriter<File>> = None;
     while let Some(batch) = stream.next().await {
-        let batch = batch?;
+        let batch = RecordBatch::try_new(Arc::clone(&schema), batch?.columns().to_vec())?;
         part.rows += batch.num_rows() as u64;
         seen(batch.num_rows() as u64);
         if let Some(writer) = &mut writer {
@@ -156,4 +172,42 @@ pub(crate) async fn read_objects(store: &CheckpointStore, objects: &[String]) ->
     }
     let schema = schema.ok_or_else(|| Error::internal("a spool without objects"))?;
     Ok((schema, batches))
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::Int64Array;
+    use arrow::datatypes::{DataType, Field};
+    use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+    use datafusion::prelude::{SessionConfig, SessionContext};
+
+    use super::*;
+
+    fn part(first: i64) -> Vec<RecordBatch> {
+        let schema = Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, false)]));
+        let batch = |first: i64| {
+            RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(Int64Array::from_iter_values(first..first + 100))])
+        };
+        vec![batch(first).unwrap(), batch(first + 100).unwrap(), batch(first + 200).unwrap()]
+    }
+
+    #[tokio::test]
+    async fn what_does_not_fit_into_memory_goes_to_disk_and_comes_back_in_order() {
+        for (bytes, on_disk) in [(64 << 20, false), (3_600, true)] {
+            let runtime = RuntimeEnvBuilder::new().with_memory_limit(bytes, 1.0).build_arc().unwrap();
+            let session = SessionContext::new_with_config_rt(SessionConfig::new().with_target_partitions(2), runtime);
+            let epoch = EpochContext::new("test", session, chrono::Utc::now());
+            let parts = vec![part(0), part(1_000)];
+            let frame = epoch.table(parts[0][0].schema(), parts.clone()).unwrap();
+            let (shared, rows) = share_counted(&epoch, frame, &|_| ()).await.unwrap();
+            assert_eq!(rows, 600);
+            let plan = shared.clone().create_physical_plan().await.unwrap();
+            assert_eq!(plan.name() == "StreamingTableExec", on_disk, "{bytes} bytes: {}", plan.name());
+            // Read twice, as several readers do.
+            for _ in 0..2 {
+                let read = shared.clone().collect_partitioned().await.unwrap();
+                assert_eq!(read, parts, "{bytes} bytes");
+            }
+        }
+    }
 }

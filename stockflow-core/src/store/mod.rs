@@ -19,6 +19,7 @@ mod record;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 
@@ -88,6 +89,18 @@ impl CheckpointStore {
             Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => Ok(false),
             Err(source) => Err(Error::Store { operation: "create", path: path.to_string(), source: Box::new(source) }),
         }
+    }
+
+    /// Removes the objects below a folder that are not wanted any more.
+    pub(crate) async fn remove(&self, folder: &str, unwanted: impl Fn(&str) -> bool) -> Result<()> {
+        let folder = self.path(folder);
+        let failed = |source| Error::Store { operation: "remove", path: folder.to_string(), source: Box::new(source) };
+        let found: Vec<_> =
+            self.store.list(Some(&folder)).map_ok(|meta| meta.location).try_collect().await.map_err(failed)?;
+        for path in found.iter().filter(|path| unwanted(path.as_ref())) {
+            self.store.delete(path).await.map_err(failed)?;
+        }
+        Ok(())
     }
 
     pub(crate) fn parse<T: serde::de::DeserializeOwned>(&self, relative: &str, bytes: &[u8]) -> Result<T> {

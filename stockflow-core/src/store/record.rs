@@ -154,6 +154,9 @@ pub struct Commit {
     pub left_out: Vec<LeftOut>,
     /// Rows by sink.
     pub rows: BTreeMap<String, u64>,
+    /// Fingerprints of the reference tables that it was computed with.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tables: BTreeMap<String, String>,
 }
 
 /// The state table at an epoch: a snapshot and the deltas since, as objects of the store.

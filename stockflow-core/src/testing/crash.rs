@@ -79,7 +79,8 @@ impl Probe for KillHere {
     }
 }
 
-/// Runs two epochs and kills the second at each point; after a restart readers must see what a run without a crash gives.
+/// Runs two epochs and kills the first or the second at each point; after a restart readers must see what a run without a crash
+/// gives.
 ///
 /// Each point must strike: one that is never passed is a failure, too.
 pub async fn crash_matrix(case: &dyn CrashCase) -> Vec<Failure> {
@@ -88,9 +89,11 @@ pub async fn crash_matrix(case: &dyn CrashCase) -> Vec<Failure> {
         Ok(lines) => lines,
         Err(reason) => return vec![Failure { check: "undisturbed run", reason }],
     };
-    for point in case.points() {
-        if let Err(reason) = crash_at(case, &point, &undisturbed).await {
-            failures.push(Failure { check: "crash", reason: format!("{point}: {reason}") });
+    for (check, epoch) in [("crash in the first epoch", 1), ("crash", 2)] {
+        for point in case.points() {
+            if let Err(reason) = crash_at(case, &point, epoch, &undisturbed).await {
+                failures.push(Failure { check, reason: format!("{point}: {reason}") });
+            }
         }
     }
     failures
@@ -109,15 +112,25 @@ async fn undisturbed(case: &dyn CrashCase) -> std::result::Result<Vec<String>, S
     case.read().await.map_err(unexpected("reading"))
 }
 
-async fn crash_at(case: &dyn CrashCase, point: &KillPoint, undisturbed: &[String]) -> std::result::Result<(), String> {
+async fn crash_at(
+    case: &dyn CrashCase,
+    point: &KillPoint,
+    epoch: u32,
+    undisturbed: &[String],
+) -> std::result::Result<(), String> {
     case.reset().await.map_err(unexpected("reset"))?;
-    run(case, RunOptions::default()).await?.map_err(unexpected("the first epoch"))?;
-    case.more().await.map_err(unexpected("more input"))?;
-    let probe = Arc::new(KillOnce::new(point.clone()));
-    let killed =
-        run(case, RunOptions { probe: Some(Arc::clone(&probe) as Arc<dyn Probe>), ..RunOptions::default() }).await?;
-    ensure(probe.has_struck() && killed.is_err(), || "the kill did not strike".into())?;
-    run(case, RunOptions::default()).await?.map_err(unexpected("the run after the crash"))?;
+    for turn in 1..=2 {
+        if turn > 1 {
+            case.more().await.map_err(unexpected("more input"))?;
+        }
+        if turn == epoch {
+            let probe = Arc::new(KillOnce::new(point.clone()));
+            let options = RunOptions { probe: Some(Arc::clone(&probe) as Arc<dyn Probe>), ..RunOptions::default() };
+            let killed = run(case, options).await?;
+            ensure(probe.has_struck() && killed.is_err(), || "the kill did not strike".into())?;
+        }
+        run(case, RunOptions::default()).await?.map_err(unexpected("a run without a crash"))?;
+    }
     let found = case.read().await.map_err(unexpected("reading"))?;
     ensure(found == undisturbed, || format!("readers should see {} rows and see {}", undisturbed.len(), found.len()))?;
     run(case, RunOptions::default()).await?.map_err(unexpected("one more run"))?;

@@ -29,7 +29,7 @@ pub trait SinkPlace: Debug + Send + Sync {
 }
 
 /// The names of the checks.
-pub const SINK_CHECKS: [&str; 9] = [
+pub const SINK_CHECKS: [&str; 10] = [
     "epoch_is_invisible_before_commit",
     "epoch_becomes_visible_whole",
     "token_is_held_after_commit",
@@ -39,6 +39,7 @@ pub const SINK_CHECKS: [&str; 9] = [
     "leftovers_of_a_crash_are_removed",
     "older_generation_is_fenced",
     "empty_epoch_is_remembered",
+    "higher_version_wins",
 ];
 
 /// Runs every check; gives back what was not passed.
@@ -70,6 +71,7 @@ async fn run(check: &'static str, place: &dyn SinkPlace) -> Verdict {
         "leftovers_of_a_crash_are_removed" => leftovers(place).await,
         "older_generation_is_fenced" => fenced(place).await,
         "empty_epoch_is_remembered" => empty(place).await,
+        "higher_version_wins" => versions(place).await,
         other => Err(format!("there is no check `{other}`")),
     }
 }
@@ -264,4 +266,24 @@ async fn empty(place: &dyn SinkPlace) -> Verdict {
     ensure(held == Some(token(2)), || {
         format!("an epoch without rows counts as well: {} should be held, not {held:?}", token(2))
     })
+}
+
+async fn versions(place: &dyn SinkPlace) -> Verdict {
+    let (sink, _) = opened(place, 1).await?;
+    if sink.write_mode() != WriteMode::Merge {
+        return Ok(());
+    }
+    let rows = |batches: Vec<Result<RecordBatch>>| {
+        let batches = batches.into_iter().collect::<Result<Vec<_>>>();
+        batches.and_then(|batches| rows_of(bars_relation(), batches)).map_err(unexpected("making rows"))
+    };
+    write(sink.as_ref(), token(1), &rows(vec![bars("AAA", &[(0, 10.0), (1, 11.0), (2, 12.0)], 5)])?).await?;
+    // Day 0 is known better, day 1 as well as before, day 2 worse; day 3 is new.
+    let second =
+        vec![bars("AAA", &[(0, 20.0), (3, 23.0)], 6), bars("AAA", &[(1, 21.0)], 5), bars("AAA", &[(2, 22.0)], 4)];
+    write(sink.as_ref(), token(2), &rows(second)?).await?;
+    let stand = rows(vec![bars("AAA", &[(0, 20.0), (3, 23.0)], 6), bars("AAA", &[(1, 11.0), (2, 12.0)], 5)])?;
+    let mut stand = lines(&stand).await?;
+    stand.sort();
+    same(&seen(place).await?, &stand)
 }

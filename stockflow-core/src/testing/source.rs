@@ -12,7 +12,7 @@ use super::data::table_of;
 use super::{Failure, Verdict, ensure, unexpected};
 use crate::checkpoint::Checkpoint;
 use crate::error::Result;
-use crate::source::{EpochLimit, EpochPlan, Replay, Source};
+use crate::source::{EpochLimit, EpochPlan, Replay, ScanOutcome, Source};
 
 /// A source under test. Each check gets a fresh place.
 #[async_trait]
@@ -28,10 +28,14 @@ pub trait SourcePlace: Debug + Send + Sync {
     async fn source(&self) -> Result<Arc<dyn Source>>;
     /// Adds one more partition (a file, a topic's partition, a symbol) with `rows` rows that no earlier call has added.
     async fn add(&self, rows: usize) -> Result<()>;
+    /// Adds one more partition with a good row and one that cannot be decoded; `false` if this source knows no such thing.
+    async fn add_undecodable(&self) -> Result<bool> {
+        Ok(false)
+    }
 }
 
 /// The names of the checks.
-pub const SOURCE_CHECKS: [&str; 7] = [
+pub const SOURCE_CHECKS: [&str; 10] = [
     "nothing_new_is_no_plan",
     "every_row_is_read_once",
     "same_plan_gives_the_same_rows",
@@ -39,6 +43,9 @@ pub const SOURCE_CHECKS: [&str; 7] = [
     "reached_is_what_was_planned",
     "commit_keeps_what_is_new",
     "limits_are_kept",
+    "skipped_partitions_stay_out",
+    "everything_is_read_again",
+    "undecodable_rows_are_rejects",
 ];
 
 /// Runs every check; gives back what was not passed.
@@ -65,6 +72,9 @@ async fn run(check: &'static str, place: &dyn SourcePlace) -> Verdict {
         "reached_is_what_was_planned" => reached(place).await,
         "commit_keeps_what_is_new" => commit(place).await,
         "limits_are_kept" => limits(place).await,
+        "skipped_partitions_stay_out" => skipped(place).await,
+        "everything_is_read_again" => everything(place).await,
+        "undecodable_rows_are_rejects" => undecodable(place).await,
         other => Err(format!("there is no check `{other}`")),
     }
 }
@@ -89,6 +99,13 @@ async fn needed(source: &dyn Source, from: &Checkpoint) -> std::result::Result<E
 }
 
 async fn scan(source: &dyn Source, plan: &EpochPlan) -> std::result::Result<Read, String> {
+    scan_to_end(source, plan).await.map(|(rows, outcome)| (rows, outcome.reached))
+}
+
+async fn scan_to_end(
+    source: &dyn Source,
+    plan: &EpochPlan,
+) -> std::result::Result<(BTreeMap<String, Vec<String>>, ScanOutcome), String> {
     let scan = source.scan(plan).await.map_err(unexpected("scan"))?;
     let mut rows = BTreeMap::new();
     for (name, table) in scan.relations {
@@ -100,7 +117,7 @@ async fn scan(source: &dyn Source, plan: &EpochPlan) -> std::result::Result<Read
         rows.insert(name, table_of(&batches).map_err(unexpected("printing rows"))?);
     }
     let outcome = scan.end.outcome().await.map_err(unexpected("the scan's end"))?;
-    Ok((rows, outcome.reached))
+    Ok((rows, outcome))
 }
 
 fn count(rows: &BTreeMap<String, Vec<String>>) -> usize {
@@ -226,4 +243,67 @@ async fn limits(place: &dyn SourcePlace) -> Verdict {
         from = reached;
     }
     ensure(total == 9, || format!("9 rows in three partitions, but {total} were read"))
+}
+
+async fn skipped(place: &dyn SourcePlace) -> Verdict {
+    add(place, 2).await?;
+    let source = source(place).await?;
+    let start = Checkpoint::new();
+    let first = needed(source.as_ref(), &start).await?;
+    let skip = start.delta(&first.upto).set.into_keys().collect();
+    add(place, 3).await?;
+    let limit = EpochLimit { skip, ..EpochLimit::default() };
+    let plan = source.plan(&start, &limit).await.map_err(unexpected("plan"))?;
+    let plan = plan.ok_or("one partition is skipped, but the other one should have a plan")?;
+    let (found, reached) = scan(source.as_ref(), &plan).await?;
+    ensure(count(&found) == 3, || {
+        format!("the partition with 2 rows is skipped, the one with 3 is not, but {} rows were read", count(&found))
+    })?;
+    let rest = needed(source.as_ref(), &reached).await?;
+    let (found, _) = scan(source.as_ref(), &rest).await?;
+    ensure(count(&found) == 2, || {
+        format!("a skipped partition is read by the next run: 2 rows, but {} were read", count(&found))
+    })
+}
+
+async fn everything(place: &dyn SourcePlace) -> Verdict {
+    add(place, 2).await?;
+    let source = source(place).await?;
+    if source.replay() == Replay::BestEffort {
+        // What is gone cannot be read again.
+        return Ok(());
+    }
+    let plan = needed(source.as_ref(), &Checkpoint::new()).await?;
+    let (_, reached) = scan(source.as_ref(), &plan).await?;
+    add(place, 3).await?;
+    let limit = EpochLimit { everything: true, ..EpochLimit::default() };
+    let plan = source.plan(&reached, &limit).await.map_err(unexpected("plan"))?;
+    let plan = plan.ok_or("everything was asked for, but there is no plan")?;
+    let (found, _) = scan(source.as_ref(), &plan).await?;
+    ensure(count(&found) == 5, || {
+        format!("everything is 5 rows, whatever the checkpoint says, but {} were read", count(&found))
+    })
+}
+
+async fn undecodable(place: &dyn SourcePlace) -> Verdict {
+    if !place.add_undecodable().await.map_err(unexpected("adding a row that cannot be decoded"))? {
+        return Ok(());
+    }
+    let source = source(place).await?;
+    let plan = needed(source.as_ref(), &Checkpoint::new()).await?;
+    for _ in 0..2 {
+        let (found, outcome) = scan_to_end(source.as_ref(), &plan).await?;
+        ensure(count(&found) == 1 && outcome.rejects.len() == 1, || {
+            format!(
+                "one row can be decoded and one cannot, but {} rows and {} rejects came of them",
+                count(&found),
+                outcome.rejects.len()
+            )
+        })?;
+        ensure(outcome.rejects.iter().all(|reject| !reject.reason.is_empty()), || "a reject has no reason".into())?;
+        ensure(outcome.reached == plan.upto, || {
+            format!("the rejected row was read, so {} should be reached, not {}", plan.upto, outcome.reached)
+        })?;
+    }
+    Ok(())
 }

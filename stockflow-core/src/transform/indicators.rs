@@ -1,5 +1,6 @@
 //! Indicators over bars, as columns.
 
+use arrow::datatypes::DataType;
 use async_trait::async_trait;
 use datafusion::functions::expr_fn::concat;
 use datafusion::functions_aggregate::expr_fn::{count, max, min};
@@ -61,11 +62,16 @@ impl Indicators {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidParameter`] if two of them, or one and a column of the bar, have the same name.
+    /// [`Error::InvalidParameter`] if there are none, or if two of them, or one and a column of the bar, have the same name:
+    /// upper and lower case make no difference, because they make none to many readers of a table.
     pub fn new(specs: Vec<IndicatorSpec>) -> Result<Self> {
+        if specs.is_empty() {
+            return Err(Error::parameter(STEP, "list", "it is empty; name at least one, such as `sma(20)`"));
+        }
         check_columns(&specs).map_err(refuse)?;
+        let is_taken = |name: &&String| CARRIED.iter().chain([&REVISION]).any(|it| it.eq_ignore_ascii_case(name));
         for spec in &specs {
-            if let Some(name) = spec.columns().iter().find(|it| CARRIED.contains(&it.as_str()) || *it == REVISION) {
+            if let Some(name) = spec.columns().iter().find(is_taken) {
                 return Err(Error::parameter(
                     STEP,
                     "list",
@@ -129,6 +135,23 @@ impl Indicators {
     }
 }
 
+/// Checks that what is read holds numbers.
+fn check_inputs(spec: &IndicatorSpec, input: &Relation) -> Result<()> {
+    for name in spec.inputs() {
+        let schema = input.frame.schema();
+        let data_type = schema.field_with_unqualified_name(name)?.data_type();
+        let data_type = match data_type {
+            DataType::Dictionary(_, values) => values,
+            other => other,
+        };
+        if !(data_type.is_numeric() || data_type.is_null()) {
+            let reason = format!("`{spec}` reads `{name}`, which holds no numbers: it is of type {data_type}");
+            return Err(Error::parameter(STEP, "list", reason));
+        }
+    }
+    Ok(())
+}
+
 fn refuse(error: IndicatorError) -> Error {
     Error::parameter(STEP, "list", error.to_string())
 }
@@ -140,12 +163,14 @@ impl Transform for Indicators {
         let read = self.specs.iter().flat_map(|it| it.inputs()).map(String::as_str);
         let needed: Vec<&str> = CARRIED.into_iter().chain(read).collect();
         require(STEP, input, &needed)?;
+        self.specs.iter().try_for_each(|it| check_inputs(it, input))?;
         let rows = shared(epoch, input.frame.clone()).await?;
         let mut out = columns(CARRIED);
         for spec in &self.specs {
             out.extend(expr_fn::columns(spec)?);
         }
-        let output = Relation::new(rows.clone().select(out)?).with_key(BAR_KEY).with_version(Some(REVISION.into()));
+        let mut output = Relation::new(rows.clone().select(out)?).with_key(BAR_KEY).with_version(Some(REVISION.into()));
+        output.unique = input.unique;
         let mut outputs = Outputs::one(output);
         outputs.notes = self.notes(rows)?;
         Ok(outputs)
@@ -234,6 +259,9 @@ mod tests {
             (vec!["sma(0)"], "timeperiod"),
             (vec!["sma(20)", "sma(20)"], "both give the column `sma_20`"),
             (vec!["sma(20) as close"], "would give the column `close`"),
+            (vec!["sma(20) as Close"], "would give the column `Close`"),
+            (vec!["sma(20) as fast", "sma(10) as FAST"], "both give the column `FAST`"),
+            (vec![], "it is empty"),
         ] {
             let error = Indicators::parse(&list).unwrap_err().to_string();
             assert!(error.starts_with("invalid list for indicators: ") && error.contains(reason), "{error}");
@@ -242,6 +270,12 @@ mod tests {
         let input = bars(&epoch, &format!("{HEADER}\n")).await;
         let error = refused(&Indicators::parse(&["sma(20, input = vwap)"]).unwrap(), &epoch, input).await;
         assert!(error.contains("schema mismatch at indicators: `vwap` is missing"), "{error}");
+        for name in ["symbol", "ts", "is_final"] {
+            let list = [format!("sma(2, input = {name})")];
+            let input = bars(&epoch, &format!("{HEADER}\n")).await;
+            let error = refused(&Indicators::parse(&list).unwrap(), &epoch, input).await;
+            assert!(error.contains(&format!("reads `{name}`, which holds no numbers")), "{error}");
+        }
     }
 
     #[tokio::test]

@@ -8,7 +8,7 @@ mod clean;
 mod expr;
 mod function;
 mod indicators;
-mod normalize;
+pub(crate) mod normalize;
 mod quality;
 mod resample;
 mod rows;
@@ -16,6 +16,8 @@ mod scope;
 mod sql;
 mod udf;
 
+#[cfg(test)]
+mod planned;
 #[cfg(test)]
 mod testing;
 
@@ -58,6 +60,12 @@ pub trait Transform: Debug + Send + Sync {
 
     /// Which other rows a row of the output depends on.
     fn scope(&self) -> Scope;
+
+    /// What to do where it depends on rows that an epoch does not hold, if it is not what is usually done: to put it after
+    /// the history relation.
+    fn remedy(&self) -> Option<&str> {
+        None
+    }
 
     /// What the transform is, with every parameter that changes its results, as plain data. Has a field `type`.
     fn definition(&self) -> serde_json::Value;

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::expr::{column, columns, finite, instant, midnight, require, shared, whole};
 use super::interval::{Interval, IntervalUnit};
-use super::udf::{part_of, required};
+use super::udf::{part_of, period, required, zone};
 use super::{Outputs, Scope, Transform, note_frame};
 use crate::context::EpochContext;
 use crate::error::{Error, Result};
@@ -35,22 +35,25 @@ use crate::schema::{BAR_KEY, bar_schema};
 /// that is NULL or not finite is passed over. Key `(symbol, interval, ts)`, version `revision`.
 ///
 /// `ts` is the start of the period: for days and more midnight UTC of the trading dates (weeks begin on Monday, months on
-/// the 1st, several days or months count from 1970); within the day counted from midnight UTC, or from the session's start
-/// given by [`Resample::with_session_start`]. A period without bars gives no bar.
+/// the 1st, several days or months count from 1970). Within the day periods are counted from midnight, or from the session's
+/// start ([`Resample::with_session_start`]), in the time zone of the exchange ([`Resample::with_timezone`]), so that a change
+/// of clocks moves none; they begin anew with each local day, so that none runs across midnight, and the last of a day is
+/// shorter where the width does not divide it. A period without bars gives no bar.
 ///
-/// `is_final` is false while the period may still be open: as long as the symbol has no later bar beyond it, or holds a
-/// bar that is not final.
+/// `is_final` is false while the period may still be open: as long as the symbol has no bar beyond it, or holds a bar that
+/// is not final. So it depends on the bars alone: the last week is open until the next one begins, whatever the day.
 ///
 /// # Errors
 ///
 /// [`Error::InvalidParameter`] if `from` cannot be put together to the wanted interval, or the session's start is not
-/// within a day; [`Error::Schema`] if columns are missing. Symbols with several intervals that would fit fail the epoch
+/// within a day, or nobody knows the time zone; [`Error::Schema`] if columns are missing. Symbols with several intervals that would fit fail the epoch
 /// (note `resample.interval`).
 #[derive(Debug, Clone)]
 pub struct Resample {
     to: Interval,
     from: Option<Interval>,
     session_start: u32,
+    timezone: Option<String>,
 }
 
 const STEP: &str = "resample";
@@ -58,7 +61,7 @@ const STEP: &str = "resample";
 impl Resample {
     /// To an interval.
     pub fn to(interval: Interval) -> Self {
-        Self { to: interval, from: None, session_start: 0 }
+        Self { to: interval, from: None, session_start: 0, timezone: None }
     }
 
     /// Only bars of this interval are used.
@@ -68,10 +71,17 @@ impl Resample {
         self
     }
 
-    /// Minutes after midnight UTC from which periods within the day are counted: 870 is 14:30.
+    /// Minutes after local midnight from which periods within the day are counted: 570 is 9:30.
     #[must_use]
     pub fn with_session_start(mut self, minutes: u32) -> Self {
         self.session_start = minutes;
+        self
+    }
+
+    /// The exchange's time zone, for periods within the day; without it days are those of UTC.
+    #[must_use]
+    pub fn with_timezone(mut self, timezone: impl Into<String>) -> Self {
+        self.timezone = Some(timezone.into());
         self
     }
 
@@ -90,30 +100,33 @@ impl Resample {
                 format!("{} is not in 0..1440 minutes", self.session_start),
             ));
         }
-        Ok(())
+        match &self.timezone {
+            Some(name) => zone(name).map(drop).map_err(|_| {
+                let reason = format!("`{name}` is no time zone; write `UTC`, `America/New_York` or `+02:00`");
+                Error::parameter(STEP, "timezone", reason)
+            }),
+            None => Ok(()),
+        }
     }
 
     /// The start of the period that a bar belongs to.
     fn start(&self) -> Expr {
+        if let Some(width) = self.to.seconds().filter(|_| self.to.is_intraday()) {
+            let zone = self.timezone.as_deref().unwrap_or("UTC");
+            return period(column("ts"), zone, i64::from(self.session_start) * 60, width);
+        }
         let n = i32::try_from(self.to.n()).unwrap_or(i32::MAX);
-        let nanos = |seconds: i64| seconds.saturating_mul(1_000_000_000);
-        let (months, days, nanoseconds) = match self.to.unit() {
-            IntervalUnit::Year => (n.saturating_mul(12), 0, 0),
-            IntervalUnit::Month => (n, 0, 0),
-            IntervalUnit::Week => (0, n.saturating_mul(7), 0),
-            IntervalUnit::Day => (0, n, 0),
-            _ => (0, 0, nanos(self.to.seconds().unwrap_or(i64::MAX))),
+        let (months, days) = match self.to.unit() {
+            IntervalUnit::Year => (n.saturating_mul(12), 0),
+            IntervalUnit::Month => (n, 0),
+            IntervalUnit::Week => (0, n.saturating_mul(7)),
+            _ => (0, n),
         };
-        let width = lit(ScalarValue::new_interval_mdn(months, days, nanoseconds));
-        // The first Monday of 1970 is the 5th; sessions are counted from their start on a day before all data.
-        let origin = match self.to.unit() {
-            IntervalUnit::Week => 4 * 86_400,
-            _ if self.to.is_intraday() => i64::from(self.session_start) * 60,
-            _ => 0,
-        };
+        let width = lit(ScalarValue::new_interval_mdn(months, days, 0));
+        // The first Monday of 1970 is the 5th.
+        let origin: i64 = if self.to.unit() == IntervalUnit::Week { 4 * 86_400 } else { 0 };
         let origin = lit(ScalarValue::TimestampMicrosecond(Some(origin * 1_000_000), Some("UTC".into())));
-        let stamp = if self.to.is_intraday() { column("ts") } else { midnight(column("date")) };
-        date_bin(width, stamp, origin)
+        date_bin(width, midnight(column("date")), origin)
     }
 
     /// The columns of the wider bars, grouped by symbol and start.
@@ -206,7 +219,8 @@ impl Transform for Resample {
         };
         let rows = shared(epoch, input.frame.clone()).await?.filter(fits)?;
         let bars = self.bars(self.grouped(rows.clone())?)?;
-        let mut outputs = Outputs::one(Relation::new(bars).with_key(BAR_KEY).with_version(Some(REVISION.into())));
+        let bars = Relation::new(bars).with_key(BAR_KEY).with_version(Some(REVISION.into())).with_unique_keys();
+        let mut outputs = Outputs::one(bars);
         if self.from.is_none() {
             outputs.notes.push(several(rows)?);
         }
@@ -218,7 +232,7 @@ impl Transform for Resample {
     }
 
     fn definition(&self) -> serde_json::Value {
-        json!({ "type": STEP, "to": self.to.to_string(), "from": self.from.map(|it| it.to_string()), "session_start": self.session_start })
+        json!({ "type": STEP, "to": self.to.to_string(), "from": self.from.map(|it| it.to_string()), "session_start": self.session_start, "timezone": self.timezone })
     }
 }
 
@@ -312,6 +326,33 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn periods_within_the_day_follow_the_clocks_of_the_exchange_and_end_with_the_day() {
+        let epoch = epoch();
+        let of = async |resample: Resample, stamps: &[&str]| {
+            let rows: String = stamps.iter().map(|it| format!("A,{it},1,1,1,1,1,\n")).collect();
+            let normalize = Normalize::new().with_interval("10m".parse().unwrap()).with_timezone("America/New_York");
+            let input = normalized(&epoch, normalize, &format!("{HEADER}\n{rows}")).await;
+            table(&apply(&resample, &epoch, input).await.output.unwrap().frame, &["ts", "date", "volume"]).await
+        };
+        let sessions = Resample::to("2h".parse().unwrap()).with_session_start(570).with_timezone("America/New_York");
+        let stamps =
+            ["2024-03-08 09:30", "2024-03-08 11:20", "2024-03-11 09:30", "2024-03-11 11:20", "2024-03-11 11:30"];
+        assert_eq!(
+            of(sessions, &stamps).await,
+            [
+                "2024-03-08T14:30:00Z 2024-03-08 2.0",
+                "2024-03-11T13:30:00Z 2024-03-11 2.0",
+                "2024-03-11T15:30:00Z 2024-03-11 1.0"
+            ]
+        );
+        let uneven = Resample::to("50m".parse().unwrap()).with_timezone("America/New_York");
+        assert_eq!(
+            of(uneven, &["2024-01-02 23:50", "2024-01-03 00:00", "2024-01-03 00:40"]).await,
+            ["2024-01-03T04:20:00Z 2024-01-02 1.0", "2024-01-03T05:00:00Z 2024-01-03 2.0"]
+        );
+    }
+
+    #[tokio::test]
     async fn in_one_step_or_in_two_is_the_same() {
         let clocks: Vec<String> = (0..30).map(|n| format!("{:02}:{:02}", 14 + n / 12, n % 12 * 5)).collect();
         let clocks: Vec<&str> = clocks.iter().map(String::as_str).collect();
@@ -354,6 +395,9 @@ mod tests {
                 .await
                 .contains("1440 is not in 0..1440")
         );
+        let nowhere = Resample::to("1h".parse().unwrap()).with_timezone("Mars/Base");
+        let input = bars(&epoch, &format!("{HEADER}\n")).await;
+        assert!(refused(&nowhere, &epoch, input).await.starts_with("invalid timezone for resample: `Mars/Base`"));
     }
 
     #[tokio::test]

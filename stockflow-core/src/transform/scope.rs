@@ -5,11 +5,13 @@ use datafusion::error::Result as PlanResult;
 use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, Window};
 
 use super::Scope;
+use super::udf::is_by_symbol;
 
 /// Which other rows a row of the plan's output depends on.
 ///
 /// Projections, filters, aliases and unions keep rows apart: [`Scope::Row`].
-/// Windows that are all partitioned by `symbol`, and aggregates that are grouped by it: [`Scope::Symbol`].
+/// Windows that are all partitioned by `symbol`, and aggregates that are grouped by it: [`Scope::Symbol`]; so are values
+/// that `Normalize` has worked out from other rows of the symbol.
 /// Anything else (joins, limits, distinct rows, subqueries) is [`Scope::Everything`].
 ///
 /// The plan is read down to its tables: give it one whose inputs are tables, as they are while a pipeline is planned.
@@ -32,10 +34,14 @@ fn makes_symbol(node: &LogicalPlan) -> bool {
 }
 
 fn scope_of_node(node: &LogicalPlan) -> PlanResult<Scope> {
-    if has_subquery(node)? {
+    let is_subquery = |it: &Expr| {
+        matches!(it, Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_) | Expr::SetComparison(_))
+    };
+    if holds(node, is_subquery)? {
         return Ok(Scope::Everything);
     }
-    Ok(match node {
+    let least = if holds(node, is_by_symbol)? { Scope::Symbol } else { Scope::Row };
+    Ok(least.max(match node {
         LogicalPlan::TableScan(scan) if scan.fetch.is_some() => Scope::Everything,
         // The order of rows is no promise of a relation, so sorting alone changes none.
         LogicalPlan::Sort(sort) if sort.fetch.is_none() => Scope::Row,
@@ -51,15 +57,14 @@ fn scope_of_node(node: &LogicalPlan) -> PlanResult<Scope> {
         LogicalPlan::Window(window) => scope_of_window(window),
         LogicalPlan::Aggregate(aggregate) => scope_of_aggregate(aggregate),
         _ => Scope::Everything,
-    })
+    }))
 }
 
-fn has_subquery(node: &LogicalPlan) -> PlanResult<bool> {
+/// Whether an expression of the node, or a part of one, is of a kind.
+fn holds(node: &LogicalPlan, kind: impl Fn(&Expr) -> bool) -> PlanResult<bool> {
     let mut found = false;
     node.apply_expressions(|expr| {
-        found |= expr.exists(|it| {
-            Ok(matches!(it, Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_) | Expr::SetComparison(_)))
-        })?;
+        found |= expr.exists(|it| Ok(kind(it)))?;
         Ok(TreeNodeRecursion::Continue)
     })?;
     Ok(found)
@@ -123,6 +128,16 @@ mod tests {
         ] {
             assert_eq!(scope(sql).await, Scope::Symbol, "{sql}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_was_worked_out_from_rows_of_the_symbol_is_of_scope_symbol() {
+        let session = SessionContext::new();
+        session.register_batch("bars", RecordBatch::new_empty(crate::schema::bar_schema())).unwrap();
+        let bars = session.table("bars").await.unwrap();
+        let marked =
+            bars.with_column("interval", crate::transform::udf::by_symbol(datafusion::logical_expr::lit("5m")));
+        assert_eq!(scope_of(marked.unwrap().logical_plan()), Scope::Symbol);
     }
 
     #[tokio::test]

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use stockflow_core::checkpoint::Checkpoint;
 use stockflow_core::pipeline::{KillPoint, LatePolicy, Probe, RunOptions, Shutdown};
 use stockflow_core::source::Window;
+use stockflow_core::store::CheckpointStore;
+use stockflow_core::testing::KillOnce;
 
 use crate::support::*;
 
@@ -78,6 +80,46 @@ async fn an_older_version_changes_nothing() {
     world.source.push("AAA", "bars", old);
     world.run().await.unwrap();
     assert_eq!(world.means_seen(), means_of(&[("AAA", &[(0, 1.0)])]));
+}
+
+#[tokio::test]
+async fn within_an_epoch_the_later_position_wins_for_equal_keys_and_versions() {
+    use stockflow_core::memory::MemorySink;
+    use stockflow_core::pipeline::{Pipeline, SinkStep};
+    use stockflow_core::sink::WriteMode;
+    use stockflow_core::testing::bars;
+
+    let push = |world: &World| {
+        world.source.push("AAA", "bars", bars("AAA", &[(0, 1.0), (1, 5.0), (0, 2.0)], 7).unwrap());
+        world.source.push("AAA", "bars", bars("AAA", &[(0, 3.0)], 7).unwrap());
+        // A higher version wins although it comes first.
+        world.source.push("BBB", "bars", bars("BBB", &[(0, 8.0)], 9).unwrap());
+        world.source.push("BBB", "bars", bars("BBB", &[(0, 9.0)], 7).unwrap());
+    };
+    let expected = [("AAA", &[(0, 3.0), (1, 5.0)][..]), ("BBB", &[(0, 8.0)][..])];
+    let world = World::new();
+    push(&world);
+    let report = world.run().await.unwrap();
+    assert_eq!((report.epochs[0].changed, report.epochs[0].unchanged), (Some(3), Some(0)));
+    assert_eq!(world.means_seen(), means_of(&expected));
+    assert_eq!(world.bars.n_rows(), 3, "one row a key");
+
+    // Without a history, too; what only appends takes every row.
+    let world = World::new();
+    push(&world);
+    let log = MemorySink::new(WriteMode::Append);
+    let pipeline = Pipeline::builder("plain").source(world.source.clone()).store(world.store.clone());
+    let pipeline = pipeline.sink(SinkStep::new("bars", world.bars.clone())).build().unwrap();
+    pipeline.run(RunOptions::default()).await.unwrap();
+    let closes: Vec<bool> = ["close=3.0", "close=5.0", "close=8.0"]
+        .iter()
+        .map(|close| world.bars_seen().iter().any(|line| line.contains(close)))
+        .collect();
+    assert_eq!((world.bars.n_rows(), closes), (3, vec![true; 3]), "{:?}", world.bars_seen());
+    let pipeline = Pipeline::builder("log").source(world.source.clone()).store(CheckpointStore::in_memory());
+    let pipeline = pipeline.sink(SinkStep::new("log", log.clone())).build().unwrap();
+    pipeline.run(RunOptions::default()).await.unwrap();
+    assert_eq!(log.n_rows(), 6);
 }
 
 #[tokio::test]
@@ -164,6 +206,27 @@ async fn a_best_effort_source_is_spooled_and_never_scanned_again() {
         means_of(&[("AAA", &[(0, 1.0), (1, 2.0)])]),
         "the source has forgotten its rows, the spool has not"
     );
+}
+
+#[tokio::test]
+async fn spooled_input_is_removed_once_every_sink_holds_it() {
+    use futures::TryStreamExt;
+    use object_store::ObjectStore;
+
+    let mut world = World::new();
+    world.source = world.source.clone().best_effort();
+    world.push("AAA", &[(0, 1.0)]);
+    let spools = || async {
+        let objects = world.store.object_store().list(None).map_ok(|meta| meta.location.to_string());
+        let objects: Vec<String> = objects.try_collect().await.unwrap();
+        objects.into_iter().filter(|path| path.contains("/source/")).count()
+    };
+    let probe = std::sync::Arc::new(KillOnce::new(KillPoint::AfterRead));
+    let killed = RunOptions { probe: Some(probe), ..RunOptions::default() };
+    world.builder().build().unwrap().run(killed).await.unwrap_err();
+    assert_eq!(spools().await, 1);
+    world.run().await.unwrap();
+    assert_eq!((spools().await, world.bars.n_rows()), (0, 1));
 }
 
 #[tokio::test]

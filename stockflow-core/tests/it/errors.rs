@@ -132,3 +132,40 @@ async fn an_error_tells_its_chain_once() {
     assert_eq!(error.chain(), ["file a.csv: read failed", "broken"]);
     assert_eq!(std::mem::size_of::<Error>(), 72, "errors travel in every result: they stay small");
 }
+
+#[tokio::test]
+async fn an_epoch_that_somebody_must_mend_is_planned_anew_with_what_has_come_besides() {
+    let world = World::new();
+    world.source.push_undecodable("AAA", "x", "no JSON");
+    let error = world.run().await.unwrap_err();
+    assert!(text(&error).contains("it read `AAA`"), "{}", text(&error));
+    let pipeline = world.builder().build().unwrap();
+    assert_eq!(pipeline.status().await.unwrap().open_epoch, None, "nothing of it was delivered");
+    world.push("BBB", &[(0, 1.0)]);
+    let report = world.run().await.unwrap();
+    assert_eq!((report.dead_letters(), world.bars.n_rows(), report.epochs[0].epoch), (1, 1, 1));
+}
+
+#[tokio::test]
+async fn what_a_best_effort_source_gave_is_kept_when_its_epoch_fails() {
+    let mut world = World::new();
+    world.source = world.source.clone().best_effort();
+    world.source.push_undecodable("AAA", "x", "no JSON");
+    world.run().await.unwrap_err();
+    assert_eq!(world.builder().build().unwrap().status().await.unwrap().open_epoch, Some(1), "it is nowhere else");
+}
+
+#[tokio::test]
+async fn a_backfill_is_not_about_what_was_refused_elsewhere() {
+    let world = World::new();
+    world.push("AAA", &[(0, 1.0)]);
+    world.push("BBB", &[(0, 1.0)]);
+    world.source.push_undecodable("BBB", "x", "no JSON");
+    world.run().await.unwrap();
+    for symbol in ["AAA", "ZZZ"] {
+        let window = stockflow_core::source::Window { symbols: vec![symbol.into()], ..Default::default() };
+        let options = RunOptions { window: Some(window), ..RunOptions::default() };
+        let report = world.builder().build().unwrap().run(options).await.unwrap();
+        assert_eq!(report.dead_letters(), 0, "{symbol}");
+    }
+}

@@ -15,19 +15,24 @@ use stockflow_core::token::*;
 
 /// How a sink is broken.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Broken {
+pub enum Broken {
     Not,
     RepeatsAnEpoch,
     LosesTheLastBatch,
     PublishesHalfAnEpoch,
     TellsTooEarly,
     IgnoresTheFence,
+    IgnoresVersions,
+    /// Says that rows are found again by key, and appends them.
+    KeyedInNameOnly,
+    ReadsWhatIsSkipped,
+    FailsOnUndecodableRows,
 }
 
 /// A twin that breaks one promise.
 #[derive(Debug, Clone)]
-struct Twin {
-    inner: MemorySink,
+pub struct Twin {
+    pub inner: MemorySink,
     /// Written past the inner sink's protocol: rows that a reader sees as well.
     leaked: Arc<std::sync::Mutex<Vec<RecordBatch>>>,
     told: Arc<std::sync::Mutex<Option<EpochToken>>>,
@@ -35,8 +40,11 @@ struct Twin {
 }
 
 impl Twin {
-    fn new(broken: Broken) -> Self {
-        Self { inner: MemorySink::new(WriteMode::Append), leaked: Arc::default(), told: Arc::default(), broken }
+    pub fn new(broken: Broken, mode: WriteMode) -> Self {
+        let keyed = broken == Broken::KeyedInNameOnly;
+        let idempotence = if keyed { Idempotence::Keyed } else { Idempotence::Transactional };
+        let inner = MemorySink::new(mode).with_idempotence(idempotence);
+        Self { inner, leaked: Arc::default(), told: Arc::default(), broken }
     }
 }
 
@@ -61,6 +69,10 @@ impl Sink for Twin {
             let keep = batches.len().saturating_sub(1);
             let rows = rows_of(rows.relation().clone(), batches.into_iter().take(keep).collect())?;
             return self.inner.stage(epoch, &rows).await;
+        }
+        if self.broken == Broken::IgnoresVersions {
+            let relation = RelationSchema { version: None, ..rows.relation().clone() };
+            return self.inner.stage(epoch, &rows_of(relation, batches)?).await;
         }
         self.inner.stage(epoch, rows).await
     }
@@ -107,22 +119,35 @@ impl SinkPlace for Twin {
 }
 
 #[derive(Debug)]
-struct TwinCase(Broken);
+struct TwinCase(Broken, WriteMode);
 
 #[async_trait]
 impl SinkCase for TwinCase {
     async fn place(&self) -> Result<Box<dyn SinkPlace>> {
-        Ok(Box::new(Twin::new(self.0)))
+        Ok(Box::new(Twin::new(self.0, self.1)))
     }
 }
 
 async fn failed(broken: Broken) -> Vec<&'static str> {
-    check_sink(&TwinCase(broken)).await.iter().map(|failure| failure.check).collect()
+    check_sink(&TwinCase(broken, WriteMode::Append)).await.iter().map(|failure| failure.check).collect()
 }
 
 #[tokio::test]
 async fn the_memory_sink_passes_every_check() {
-    assert_eq!(check_sink(&TwinCase(Broken::Not)).await, Vec::new());
+    for mode in [WriteMode::Append, WriteMode::Merge, WriteMode::Overwrite] {
+        assert_eq!(check_sink(&TwinCase(Broken::Not, mode)).await, Vec::new(), "{mode:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_sink_that_is_keyed_in_name_only_is_rejected() {
+    assert_eq!(failed(Broken::KeyedInNameOnly).await, ["repeated_epoch_changes_nothing"]);
+}
+
+#[tokio::test]
+async fn a_sink_that_ignores_versions_is_rejected() {
+    let failures = check_sink(&TwinCase(Broken::IgnoresVersions, WriteMode::Merge)).await;
+    assert_eq!(failures.iter().map(|failure| failure.check).collect::<Vec<_>>(), ["higher_version_wins"]);
 }
 
 #[tokio::test]
@@ -169,6 +194,8 @@ impl Source for TwinSource {
 
     async fn plan(&self, from: &Checkpoint, limit: &EpochLimit) -> Result<Option<EpochPlan>> {
         let repeat = EpochLimit { everything: true, ..limit.clone() };
+        let no_skip = EpochLimit { skip: Default::default(), ..limit.clone() };
+        let limit = if self.broken == Broken::ReadsWhatIsSkipped { &no_skip } else { limit };
         match self.inner.plan(from, limit).await? {
             // Whenever something is new it begins at the beginning.
             Some(_) if self.broken == Broken::RepeatsAnEpoch => self.inner.plan(from, &repeat).await,
@@ -178,6 +205,9 @@ impl Source for TwinSource {
 
     async fn scan(&self, plan: &EpochPlan) -> Result<Scan> {
         let mut scan = self.inner.scan(plan).await?;
+        if self.broken == Broken::FailsOnUndecodableRows && !scan.end.outcome().await?.rejects.is_empty() {
+            return Err(stockflow_core::Error::internal("no JSON"));
+        }
         if self.broken == Broken::LosesTheLastBatch {
             for table in scan.relations.values_mut() {
                 let mut batches =
@@ -215,6 +245,12 @@ impl SourcePlace for TwinSource {
         self.inner.push(&symbol, "bars", bars(&symbol, &closes, 1)?);
         Ok(())
     }
+
+    async fn add_undecodable(&self) -> Result<bool> {
+        self.add(1).await?;
+        self.inner.push_undecodable("S00", "1", "no JSON");
+        Ok(true)
+    }
 }
 
 #[derive(Debug)]
@@ -227,6 +263,10 @@ impl SourceCase for SourceTwins {
     }
 }
 
+async fn failed_source(broken: Broken) -> Vec<&'static str> {
+    check_source(&SourceTwins(broken)).await.iter().map(|failure| failure.check).collect()
+}
+
 #[tokio::test]
 async fn the_memory_source_passes_every_check() {
     assert_eq!(check_source(&SourceTwins(Broken::Not)).await, Vec::new());
@@ -234,14 +274,22 @@ async fn the_memory_source_passes_every_check() {
 
 #[tokio::test]
 async fn a_source_that_repeats_an_epoch_is_rejected() {
-    let failed: Vec<_> =
-        check_source(&SourceTwins(Broken::RepeatsAnEpoch)).await.iter().map(|failure| failure.check).collect();
+    let failed = failed_source(Broken::RepeatsAnEpoch).await;
     assert!(failed.contains(&"every_row_is_read_once"), "{failed:?}");
 }
 
 #[tokio::test]
 async fn a_source_that_loses_the_last_batch_is_rejected() {
-    let failed: Vec<_> =
-        check_source(&SourceTwins(Broken::LosesTheLastBatch)).await.iter().map(|failure| failure.check).collect();
+    let failed = failed_source(Broken::LosesTheLastBatch).await;
     assert!(failed.contains(&"every_row_is_read_once"), "{failed:?}");
+}
+
+#[tokio::test]
+async fn a_source_that_reads_what_is_skipped_is_rejected() {
+    assert_eq!(failed_source(Broken::ReadsWhatIsSkipped).await, ["skipped_partitions_stay_out"]);
+}
+
+#[tokio::test]
+async fn a_source_that_fails_on_undecodable_rows_is_rejected() {
+    assert_eq!(failed_source(Broken::FailsOnUndecodableRows).await, ["undecodable_rows_are_rejects"]);
 }

@@ -3,6 +3,7 @@
 
 mod adapters;
 mod crash;
+mod derived;
 mod epochs;
 mod errors;
 mod guarantee;

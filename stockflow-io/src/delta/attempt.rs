@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use deltalake::kernel::{Add, Metadata, Remove};
 use stockflow_core::Result;
-use stockflow_core::relation::RelationSchema;
+use stockflow_core::relation::{AS_OF, RelationSchema};
 use stockflow_core::sink::{EpochRows, RefusedRow, WriteMode};
 use stockflow_core::token::EpochToken;
 
@@ -91,11 +91,13 @@ impl Attempt {
             ));
         }
         opened.check_fence(opened.table.held())?;
-        let fit = fit(settings, &opened.table, relation)?;
+        // Bars may have columns of others; what is derived from them is all ours.
+        let whole = rows.is_whole() && relation.version.as_deref() != Some(AS_OF);
+        let fit = fit(settings, &opened.table, relation, whole)?;
         let layout = Arc::new(fit.layout);
         let compared = layout.is_keyed() && settings.mode == WriteMode::Merge;
         let id = nonce();
-        let prefix = file_prefix(&opened.sink, token, id);
+        let prefix = file_prefix(&opened.sink, token, opened.generation, id);
         let spec = |place: &Place, layout: &Layout| {
             WriteSpec::new(place.store(), &place.text, layout, settings.target_file_size, prefix.clone()).map(Arc::new)
         };
@@ -165,7 +167,7 @@ impl Attempt {
 }
 
 /// How the rows of a relation lie in the table.
-fn fit(settings: &Settings, table: &Table, relation: &RelationSchema) -> Result<Fit> {
+fn fit(settings: &Settings, table: &Table, relation: &RelationSchema, whole: bool) -> Result<Fit> {
     let there = table.schema().filter(|_| settings.mode != WriteMode::Overwrite);
     let partition = match &there {
         Some(_) => table.partition_columns(),
@@ -177,7 +179,7 @@ fn fit(settings: &Settings, table: &Table, relation: &RelationSchema) -> Result<
     let generated = partition.iter().any(|column| column == SPAN) && !relation.has(SPAN);
     let wanted = stored_schema(&relation.name, &relation.schema, generated.then_some(SPAN))?;
     let (schema, changed) = match &there {
-        Some(there) => evolve(&relation.name, there, &wanted)?,
+        Some(there) => evolve(&relation.name, there, &wanted, whole, &partition)?,
         None => {
             let same =
                 table.schema().is_some_and(|old| same_columns(&old, &wanted)) && table.partition_columns() == partition;
@@ -209,7 +211,7 @@ async fn prepare_revisions(opened: &mut Opened, layout: &Layout) -> Result<Optio
         let Some(there) = opened.revisions.schema() else {
             return Ok(Some(opened.revisions.metadata_with(&layout.schema, &layout.partition)?));
         };
-        let (schema, changed) = evolve(&layout.relation, &there, &layout.schema)?;
+        let (schema, changed) = evolve(&layout.relation, &there, &layout.schema, false, &[])?;
         return changed
             .then(|| opened.revisions.metadata_with(&schema, &opened.revisions.partition_columns()))
             .transpose();

@@ -13,7 +13,7 @@ use stockflow_core::token::EpochToken;
 
 use super::attempt::{Attempt, Revisions, Settings};
 use super::error::{busy, refused};
-use super::open::{Opened, TRIES};
+use super::open::{FileName, Opened, TRIES};
 use super::table::{Moved, Table};
 
 /// How often an epoch is staged again because others changed the table.
@@ -46,6 +46,7 @@ pub(super) async fn commit(
             moved = Moved::default();
             continue;
         }
+        withdraw_abandoned(opened, token).await?;
         if let Some(revisions) = attempt.revisions.take() {
             commit_revisions(opened, token, attempt.id, &revisions).await?;
         }
@@ -119,6 +120,36 @@ fn operation(settings: &Settings, attempt: &Attempt) -> DeltaOperation {
     }
     let mode = if settings.mode == WriteMode::Overwrite { SaveMode::Overwrite } else { SaveMode::Append };
     DeltaOperation::Write { mode, partition_by, predicate: None }
+}
+
+/// Takes the rows of an abandoned epoch out of the revisions: its runner died between the two commits, and what it had read has
+/// changed since, so that another epoch comes in its place.
+async fn withdraw_abandoned(opened: &mut Opened, token: &EpochToken) -> Result<()> {
+    for _ in 0..TRIES {
+        let (held, table) = (opened.revisions.held(), opened.table.held().token());
+        let is_ahead = |held: &EpochToken| {
+            held != token && table.is_none_or(|table| held.epoch > table.epoch || held.epoch == table.epoch && *held != table)
+        };
+        let (Some(abandoned), Some(attempt)) = (held.token().filter(is_ahead), held.attempt) else { return Ok(()) };
+        refresh(&mut opened.revisions).await?;
+        opened.keep_revisions().await?;
+        let files = opened.revisions.files()?;
+        let of_attempt = |path: &str| FileName::parse(path).is_some_and(|name| name.attempt == attempt);
+        let mut actions: Vec<Action> = files
+            .values()
+            .flatten()
+            .filter(|file| of_attempt(&file.path))
+            .map(|file| Action::Remove(file.remove(true)))
+            .collect();
+        let nothing = EpochToken { epoch: 0, hash: 0 };
+        let before = opened.table.held().attempt.unwrap_or_default();
+        actions.extend(opened.revisions.ids().epoch(&table.unwrap_or(nothing), before));
+        if opened.revisions.held().token() == Some(abandoned) {
+            opened.revisions.commit(actions, super::open::note()).await?;
+        }
+        refresh(&mut opened.revisions).await?;
+    }
+    Err(busy(&opened.revisions.place.text, "others change the table all the time, so an abandoned epoch could not be withdrawn"))
 }
 
 /// Makes what will be replaced visible in the revisions table.

@@ -55,7 +55,7 @@ pub(super) async fn open(
     }
     for table in [&opened.table, &opened.revisions] {
         if table.state().is_some() {
-            sweep(table, sink).await?;
+            sweep(table, sink, generation).await?;
         }
     }
     Ok(opened)
@@ -111,8 +111,31 @@ pub(super) fn note() -> DeltaOperation {
 }
 
 /// The beginning of the names of an attempt's files.
-pub(super) fn file_prefix(sink: &SinkId, epoch: &EpochToken, attempt: i64) -> String {
-    format!("epoch-{}-{attempt:016x}-{}", epoch.epoch, tag(sink))
+pub(super) fn file_prefix(sink: &SinkId, epoch: &EpochToken, generation: Generation, attempt: i64) -> String {
+    format!("epoch-{}-{}-{attempt:016x}-{}", epoch.epoch, generation.0, tag(sink))
+}
+
+/// What the name of an attempt's file says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FileName<'a> {
+    epoch: u64,
+    generation: u64,
+    pub(super) attempt: i64,
+    tag: &'a str,
+}
+
+impl<'a> FileName<'a> {
+    /// `None` for a file of anybody else.
+    pub(super) fn parse(path: &'a str) -> Option<Self> {
+        let name = path.rsplit('/').next()?;
+        let mut parts = name.strip_prefix("epoch-")?.splitn(5, '-');
+        Some(Self {
+            epoch: parts.next()?.parse().ok()?,
+            generation: parts.next()?.parse().ok()?,
+            attempt: i64::from_str_radix(parts.next()?, 16).ok()?,
+            tag: parts.next()?,
+        })
+    }
 }
 
 /// Eight characters that tell the sinks of one table apart (FNV-1a).
@@ -126,21 +149,23 @@ fn tag(sink: &SinkId) -> String {
 
 /// Removes files of attempts that were never committed.
 ///
-/// These are ours by name, and of an epoch above the one that the table holds, or of that epoch but of another attempt.
+/// These are ours by name, of an epoch above the one that the table holds, or of that epoch but of another attempt.
 /// Files of older epochs are left alone: they are part of older versions of the table.
-async fn sweep(table: &Table, sink: &SinkId) -> Result<()> {
+///
+/// The snapshot is one after our own name was written into the table, so that no older runner can commit any more: what it does not
+/// list, of our generation and below, will never be visible. A runner may sleep between any two of these steps, so files of a
+/// newer generation are never touched.
+pub(super) async fn sweep(table: &Table, sink: &SinkId, generation: Generation) -> Result<()> {
     let store = table.place.store();
     let held = table.held();
     let tag = tag(sink);
+    let live = table.file_names()?;
     let leftover = |path: &Path| {
-        let mut parts = path.filename()?.strip_prefix("epoch-")?.splitn(4, '-');
-        let epoch: u64 = parts.next()?.parse().ok()?;
-        let attempt = i64::from_str_radix(parts.next()?, 16).ok()?;
-        let ours = parts.next()? == tag;
+        let name = FileName::parse(path.as_ref())?;
         let committed = held
             .token()
-            .is_some_and(|token| epoch < token.epoch || (epoch == token.epoch && held.attempt == Some(attempt)));
-        Some(ours && !committed)
+            .is_some_and(|token| name.epoch < token.epoch || (name.epoch == token.epoch && held.attempt == Some(name.attempt)));
+        Some(name.tag == tag && name.generation <= generation.0 && !committed && !live.contains(path.filename()?))
     };
     let log = Path::from("_delta_log");
     let mut left = Vec::new();

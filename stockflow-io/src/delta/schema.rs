@@ -83,19 +83,30 @@ pub(super) fn stored_schema(relation: &str, schema: &Schema, generated: Option<&
 
 /// The table's columns after rows with these columns have been written: new ones are added at the end.
 ///
-/// Returns the schema and whether it is another one than before. A column that may be NULL from now on is relaxed.
+/// Returns the schema and whether it is another one than before. A column that may be NULL from now on is relaxed. A column that the
+/// rows do not have stays and is NULL in them; where they are all rows of the relation (`whole`) it goes, but for those in `kept`.
 ///
 /// # Errors
 ///
-/// [`Error::Schema`] with the difference, if a column is gone or of another type.
-pub(super) fn evolve(relation: &str, table: &SchemaRef, wanted: &SchemaRef) -> Result<(SchemaRef, bool)> {
+/// [`Error::Schema`] with the difference, if a column is of another type that its own does not hold.
+pub(super) fn evolve(
+    relation: &str,
+    table: &SchemaRef,
+    wanted: &SchemaRef,
+    whole: bool,
+    kept: &[String],
+) -> Result<(SchemaRef, bool)> {
     let mut differences = Vec::new();
     let mut fields: Vec<Arc<Field>> = Vec::with_capacity(wanted.fields().len());
     let mut changed = false;
     for old in table.fields() {
         match wanted.column_with_name(old.name()) {
-            None => differences.push(format!("the column `{}` is gone", old.name())),
-            Some((_, new)) if !same_type(new.data_type(), old.data_type()) => {
+            None if whole && !kept.contains(old.name()) => changed = true,
+            None => {
+                changed |= !old.is_nullable();
+                fields.push(Arc::new(old.as_ref().clone().with_nullable(true)));
+            }
+            Some((_, new)) if !same_type(new.data_type(), old.data_type()) && !holds(old.data_type(), new.data_type()) => {
                 differences.push(format!(
                     "the column `{}` was {} and is {}",
                     old.name(),
@@ -124,6 +135,16 @@ pub(super) fn evolve(relation: &str, table: &SchemaRef, wanted: &SchemaRef) -> R
             differences.join(", ")
         ),
     ))
+}
+
+/// Whether a column of one type takes values of another as they are: what is whole in one file has decimals in the next.
+fn holds(column: &DataType, value: &DataType) -> bool {
+    match column {
+        DataType::Float64 => value.is_integer() || *value == DataType::Float32,
+        DataType::Int64 => value.is_signed_integer(),
+        DataType::Int32 => matches!(value, DataType::Int8 | DataType::Int16),
+        _ => false,
+    }
 }
 
 /// Types are compared without names of list items and nullability inside, which readers change freely.
@@ -164,12 +185,19 @@ mod tests {
     #[test]
     fn a_new_column_is_added_and_a_changed_one_refused() {
         let old = schema(&[("a", DataType::Utf8)]);
-        let (new, changed) = evolve("x", &old, &schema(&[("b", DataType::Int64), ("a", DataType::Utf8)])).unwrap();
+        let evolve = |wanted: &[(&str, DataType)], whole: bool| evolve("x", &old, &schema(wanted), whole, &[]);
+        let (new, changed) = evolve(&[("b", DataType::Int64), ("a", DataType::Utf8)], false).unwrap();
         assert!(changed);
         assert_eq!(new.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>(), ["a", "b"]);
-        let error = evolve("x", &old, &schema(&[("a", DataType::Int64)])).unwrap_err().to_string();
+        let error = evolve(&[("a", DataType::Int64)], false).unwrap_err().to_string();
         assert!(error.contains("the column `a` was Utf8 and is Int64"), "{error}");
-        let error = evolve("x", &old, &schema(&[("b", DataType::Int64)])).unwrap_err().to_string();
-        assert!(error.contains("the column `a` is gone"), "{error}");
+        let names = |schema: &SchemaRef| schema.fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>();
+        let (new, _) = evolve(&[("b", DataType::Int64)], false).unwrap();
+        assert_eq!(names(&new), ["a", "b"], "it is NULL from now on");
+        let (new, changed) = evolve(&[("b", DataType::Int64)], true).unwrap();
+        assert_eq!((names(&new), changed), (vec!["b".to_owned()], true), "it is gone from all rows");
+        let float = schema(&[("a", DataType::Float64)]);
+        let (new, changed) = super::evolve("x", &float, &schema(&[("a", DataType::Int64)]), false, &[]).unwrap();
+        assert_eq!((new.field(0).data_type(), changed), (&DataType::Float64, false));
     }
 }

@@ -4,7 +4,7 @@
 //! What was read on the snapshot (who owns the table, which epoch it holds, which files there are) therefore still holds
 //! when the commit becomes visible: that makes the fence atomic.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -194,6 +194,13 @@ impl Table {
             tracing::warn!(table = %text, error = %error, "the commit is durable, but the work after it (checkpoint, log clean-up) failed");
         }
         Ok(true)
+    }
+
+    /// The names of the snapshot's files, without their folders.
+    pub(super) fn file_names(&self) -> Result<BTreeSet<String>> {
+        let Some(state) = &self.state else { return Ok(BTreeSet::new()) };
+        let files = state.snapshot().try_log_data().at("read", &self.place.text)?;
+        Ok(files.iter().filter_map(|file| file.path().rsplit('/').next().map(str::to_owned)).collect())
     }
 
     /// The files of the snapshot by their partition values, in the order of the partition columns.

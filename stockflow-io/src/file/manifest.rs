@@ -1,8 +1,13 @@
 //! Reads what a file sink wrote in mode append.
 
+mod csv;
+mod ndjson;
+mod text;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::Session;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
@@ -15,20 +20,22 @@ use stockflow_core::token::EpochToken;
 use stockflow_core::{Error, Result};
 use url::Url;
 
-use super::decode::{CsvOptions, pin_of};
 use super::format::FileFormat;
-use super::pin::{ColumnPin, Pins};
-use super::scan::{FileScan, FileTable};
-use super::sink::{Contents, TableLog};
-use super::source::simple;
+use super::sink::{DataFile, TableLog, files_of, schema_of};
 use crate::location::{Location, refuse};
+use text::TextTable;
 
 /// The visible rows of a folder that a [`FileSink`](super::FileSink) appends to, as of the moment of opening.
 ///
 /// # Output
 ///
-/// The sink's columns, all nullable. CSV and NDJSON know text, Int64, Float64, Boolean, Date32 and Timestamp(µs) only:
-/// other columns come back as the nearest of these.
+/// The union of the columns of all epochs, all nullable; what an epoch did not have is NULL in its rows. Types are the
+/// sink's; text files give dictionaries as their values, and durations and intervals as text.
+///
+/// # Errors
+///
+/// A file that the log names must be there as it was written, and each of its rows must decode: anything else is an error
+/// that names the file, when the table is opened or when it is read.
 #[derive(Debug)]
 pub struct ManifestTable {
     table: Arc<dyn TableProvider>,
@@ -41,7 +48,7 @@ impl ManifestTable {
     ///
     /// # Errors
     ///
-    /// Class config if there is no such output; else whatever the store gives.
+    /// Class config if there is no such output, or a file of it is missing; else whatever the store gives.
     pub async fn open(url: &str) -> Result<Self> {
         Self::at(Location::parse(url)?).await
     }
@@ -59,24 +66,24 @@ impl ManifestTable {
             ));
         };
         let Some(visible) = entry.visible else {
-            let table = Arc::new(MemTable::try_new(Arc::new(Schema::empty()), vec![Vec::new()])?);
+            let table = empty(Arc::new(Schema::empty()))?;
             return Ok(Self { table, store: None, token: None });
         };
         let token = visible.token.parse().ok();
-        match entry.format {
-            FileFormat::Parquet if !visible.files.is_empty() => {
+        let schema = schema_of(place.text(), &visible.columns)?;
+        let files = files_of(&place, &visible).await?;
+        check(&place, &files).await?;
+        let (table, store): (Arc<dyn TableProvider>, _) = match entry.format {
+            _ if files.is_empty() => (empty(schema)?, None),
+            FileFormat::Parquet => {
                 // A session may know several outputs: each store has a name of its own there.
                 let base = Url::parse(&format!("stockflow-files://{}/", uuid::Uuid::new_v4().simple()))
                     .map_err(|error| Error::internal(error.to_string()))?;
-                let table = Arc::new(parquet(&base, &place, &visible)?);
-                Ok(Self { table, store: Some((base, place)), token })
+                (Arc::new(parquet(&base, &place, &files, schema)?), Some((base, place)))
             }
-            FileFormat::Parquet => {
-                let table = Arc::new(MemTable::try_new(schema(&visible.columns)?, vec![Vec::new()])?);
-                Ok(Self { table, store: None, token })
-            }
-            format => Ok(Self { table: Arc::new(text(place, visible, format).await?), store: None, token }),
-        }
+            format => (Arc::new(TextTable::new(place, files, format, &schema)), None),
+        };
+        Ok(Self { table, store, token })
     }
 
     /// The last epoch whose rows are here; `None` before the first.
@@ -85,13 +92,31 @@ impl ManifestTable {
     }
 }
 
-fn schema(columns: &[ColumnPin]) -> Result<SchemaRef> {
-    let field = |column: &ColumnPin| Ok(Field::new(&column.name, column.data_type.parse::<DataType>()?, true));
-    Ok(Arc::new(Schema::new(columns.iter().map(field).collect::<Result<Vec<_>, arrow::error::ArrowError>>()?)))
+fn empty(schema: SchemaRef) -> Result<Arc<MemTable>> {
+    Ok(Arc::new(MemTable::try_new(schema, vec![Vec::new()])?))
 }
 
-fn parquet(base: &Url, place: &Location, visible: &Contents) -> Result<ListingTable> {
-    let urls = visible.files.iter().map(|file| {
+/// Fails unless all files are there as they were written: readers of many files leave out what is missing.
+async fn check(place: &Location, files: &[DataFile]) -> Result<()> {
+    let found: HashMap<_, u64> = place.list().await?.into_iter().map(|meta| (meta.location, meta.size)).collect();
+    for file in files {
+        let at = place.join(&file.file);
+        let what = match found.get(at.path()) {
+            Some(size) if *size == file.bytes => continue,
+            Some(size) => format!("has {size} bytes instead of {}", file.bytes),
+            None => "is not there".into(),
+        };
+        let reason = format!(
+            "`{}`, which the output's log names, {what}; restore it, or remove the output and fill it with `run --rebuild`",
+            at.text()
+        );
+        return Err(refuse(at.text(), reason));
+    }
+    Ok(())
+}
+
+fn parquet(base: &Url, place: &Location, files: &[DataFile], schema: SchemaRef) -> Result<ListingTable> {
+    let urls = files.iter().map(|file| {
         let mut url = base.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.clear().extend(place.join(&file.file).path().parts().map(|part| part.as_ref().to_owned()));
@@ -100,32 +125,8 @@ fn parquet(base: &Url, place: &Location, visible: &Contents) -> Result<ListingTa
     });
     let urls = urls.collect::<DfResult<Vec<_>>>()?;
     let options = ListingOptions::new(Arc::new(ParquetFormat::default())).with_file_extension(".parquet");
-    let config = ListingTableConfig::new_with_multi_paths(urls)
-        .with_listing_options(options)
-        .with_schema(schema(&visible.columns)?);
+    let config = ListingTableConfig::new_with_multi_paths(urls).with_listing_options(options).with_schema(schema);
     Ok(ListingTable::try_new(config)?)
-}
-
-async fn text(place: Location, visible: Contents, format: FileFormat) -> Result<FileTable> {
-    let mut files = Vec::with_capacity(visible.files.len());
-    for file in &visible.files {
-        let at = place.join(&file.file);
-        let Some(meta) = at.exists().await? else {
-            return Err(refuse(at.text(), format!("`{}` is listed in the output's log and is not there", at.text())));
-        };
-        let mut pin = pin_of(&place, &meta);
-        pin.file.clone_from(&file.file);
-        pin.format = format;
-        files.push(pin);
-    }
-    let columns = visible.columns.into_iter().map(|column| {
-        let data_type = simple(&column.data_type.parse::<DataType>()?);
-        let data_type = if super::decode::Kind::of(&data_type).is_some() { data_type } else { DataType::Utf8 };
-        Ok(ColumnPin { name: column.name, data_type: data_type.to_string() })
-    });
-    let columns = columns.collect::<Result<Vec<_>, arrow::error::ArrowError>>()?;
-    let csv = CsvOptions { delimiter: Some(b','), header: true };
-    Ok(FileTable(FileScan::new(place, Pins { columns, files }, csv, false)?))
 }
 
 #[async_trait]

@@ -3,12 +3,13 @@
 use std::io;
 
 use async_compression::tokio::bufread::{GzipDecoder, ZstdDecoder};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{GetOptions, GetRange, ObjectStoreExt};
 use stockflow_core::{Error, Result};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt};
 use tokio_util::io::{ReaderStream, StreamReader};
 
 use super::format::Compression;
@@ -20,6 +21,9 @@ use crate::location::{Location, origin};
 const LOCAL_BLOCK: u64 = 1 << 20;
 /// And a remote store, where each request costs a round trip.
 const REMOTE_BLOCK: u64 = 8 << 20;
+
+/// Bytes that are decompressed at a time.
+const UNPACKED_BLOCK: usize = 1 << 18;
 
 /// The bytes of a file; decompression errors are [`Damage`]s.
 pub(super) type Blocks = BoxStream<'static, Result<Bytes, ReadError>>;
@@ -46,15 +50,48 @@ pub(super) fn blocks(place: &Location, pin: &FilePin) -> Blocks {
     let raw = raw_blocks(place, pin);
     match pin.compression {
         Compression::None => raw.map_err(|error| from_io(&error)).boxed(),
-        Compression::Gzip => {
-            let mut decoder = GzipDecoder::new(StreamReader::new(raw));
-            decoder.multiple_members(true);
-            ReaderStream::with_capacity(decoder, 1 << 18).map_err(|error| from_io(&error)).boxed()
-        }
+        Compression::Gzip => members(raw),
         Compression::Zstd => {
             let mut decoder = ZstdDecoder::new(StreamReader::new(raw));
             decoder.multiple_members(true);
-            ReaderStream::with_capacity(decoder, 1 << 18).map_err(|error| from_io(&error)).boxed()
+            ReaderStream::with_capacity(decoder, UNPACKED_BLOCK).map_err(|error| from_io(&error)).boxed()
+        }
+    }
+}
+
+/// The members of a gzip file one after the other. Zeros at its end, with which tapes and some programs fill up a block,
+/// are no member.
+fn members(raw: BoxStream<'static, io::Result<Bytes>>) -> Blocks {
+    let first = GzipDecoder::new(StreamReader::new(raw));
+    stream::try_unfold(first, |mut decoder| async move {
+        loop {
+            let mut block = BytesMut::with_capacity(UNPACKED_BLOCK);
+            let n = decoder.read_buf(&mut block).await.map_err(|error| from_io(&error))?;
+            if n > 0 {
+                return Ok(Some((block.freeze(), decoder)));
+            }
+            let mut rest = decoder.into_inner();
+            if !skip_zeros(&mut rest).await.map_err(|error| from_io(&error))? {
+                return Ok(None);
+            }
+            decoder = GzipDecoder::new(rest);
+        }
+    })
+    .boxed()
+}
+
+/// Skips zeros; false at the end of the file.
+async fn skip_zeros(rest: &mut (impl AsyncBufRead + Unpin)) -> io::Result<bool> {
+    loop {
+        let buf = rest.fill_buf().await?;
+        if buf.is_empty() {
+            return Ok(false);
+        }
+        let zeros = buf.iter().take_while(|&&byte| byte == 0).count();
+        let is_over = zeros < buf.len();
+        rest.consume(zeros);
+        if is_over {
+            return Ok(true);
         }
     }
 }
@@ -108,14 +145,28 @@ pub(super) fn object_path(pin: &FilePin) -> Path {
 
 /// Some bytes of the pinned version.
 pub(super) async fn range(place: &Location, pin: &FilePin, range: std::ops::Range<u64>) -> Result<Bytes> {
+    let local = place.local_path().is_some();
     let options = GetOptions {
-        if_match: pin.e_tag.clone(),
+        // A local disk's tag holds the inode: a file that was put back as it was would not be it any more.
+        if_match: pin.e_tag.clone().filter(|_| !local),
         range: Some(GetRange::Bounded(range.clone())),
         ..GetOptions::default()
     };
     let path = object_path(pin);
-    let read = async { place.store().get_opts(&path, options).await?.bytes().await };
-    let bytes = read.await.map_err(|error| read_error(pin, error))?;
+    let found = match place.store().get_opts(&path, options).await {
+        Ok(found) => found,
+        Err(error) => {
+            if local && !matches!(error, object_store::Error::NotFound { .. }) {
+                // A range behind the end of a file that has become shorter is no outage.
+                check_unchanged(place, pin).await?;
+            }
+            return Err(read_error(pin, error));
+        }
+    };
+    if local {
+        check_version(pin, &version(&found.meta, local))?;
+    }
+    let bytes = found.bytes().await.map_err(|error| read_error(pin, error))?;
     if bytes.len() as u64 != range.end - range.start {
         return Err(pin_lost(pin, format!("it has become shorter than the {} bytes that were planned", pin.size)));
     }
@@ -125,7 +176,10 @@ pub(super) async fn range(place: &Location, pin: &FilePin, range: std::ops::Rang
 /// Fails if the file is not the pinned version any more.
 pub(super) async fn check_unchanged(place: &Location, pin: &FilePin) -> Result<()> {
     let meta = place.store().head(&object_path(pin)).await.map_err(|error| read_error(pin, error))?;
-    let now = version(&meta, place.local_path().is_some());
+    check_version(pin, &version(&meta, place.local_path().is_some()))
+}
+
+fn check_version(pin: &FilePin, now: &str) -> Result<()> {
     if now == pin.version {
         return Ok(());
     }

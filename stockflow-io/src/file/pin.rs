@@ -31,7 +31,7 @@ pub(super) struct FilePin {
     pub file: String,
     /// The object's path within its store.
     pub path: String,
-    /// The position.
+    /// What changes when the file changes.
     pub version: String,
     pub size: u64,
     pub modified: DateTime<Utc>,

@@ -26,6 +26,7 @@ use super::decode::{Column, CsvOptions, Out, Reject, Shape, TextJob, decode_parq
 use super::format::FileFormat;
 use super::open::{Blocks, ReadError, blocks, check_unchanged};
 use super::pin::{FilePin, Pins};
+use super::source::remember;
 use crate::location::Location;
 
 /// The file that a row comes from: its path below the source's folder.
@@ -346,6 +347,9 @@ impl ScanEnd for FileScanEnd {
             true => self.plan.from.get(file).map(|old| (file.to_owned(), old.to_owned())),
         });
         outcome.reached = Checkpoint::from_iter(reached);
+        // The file whose position remembers the columns may have been left out.
+        let sound = self.scan.pins.files.iter().map(|pin| pin.file.as_str()).filter(|file| !bad.contains(file));
+        remember(&mut outcome.reached, &self.scan.pins.columns, sound);
         Ok(outcome)
     }
 }

@@ -1,8 +1,10 @@
 //! The file source: plans by comparing versions, scans what it pinned.
 
-use std::collections::{BTreeMap, HashSet};
+mod columns;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::datatypes::{DataType, Schema};
 use async_trait::async_trait;
@@ -15,17 +17,16 @@ use stockflow_core::relation::RelationSchema;
 use stockflow_core::source::{EpochLimit, EpochPlan, Replay, Scan, Source};
 use stockflow_core::{Error, ErrorClass, Result};
 
+pub(super) use self::columns::remember;
+use self::columns::{Columns, remembered, version_of};
 use super::decode::{CsvOptions, Kind};
 use super::format::FileFormat;
-use super::infer::unite;
 use super::inspect::{Inspected, inspect};
 use super::listing::{ListedFile, Listing, Target};
-use super::pin::{ColumnPin, FilePin, Pins};
+use super::pin::{FilePin, Pins};
 use super::scan::{FileScan, FileScanEnd, FileTable, SOURCE_FILE, SOURCE_LINE, SOURCE_SEQ};
-use crate::location::{Location, origin};
+use crate::location::{Location, origin, plain_text};
 
-/// So many files that were read before are asked for their columns again.
-const KNOWN: usize = 4;
 /// So many files are opened at a time while planning.
 const INSPECTORS: usize = 16;
 
@@ -50,6 +51,8 @@ const INSPECTORS: usize = 16;
 /// | `source_seq` | Int64, not null | grows with (time of the file's last change, path, line): for equal keys the higher wins |
 ///
 /// A file with columns of these names is left out.
+///
+/// A column that was delivered once stays, and its type never becomes narrower: the checkpoint remembers the columns.
 ///
 /// Text is typed by a sample of each file (about 1000 rows) unless [`FileSource::with_infer`] is off: columns whose name
 /// means a price or a volume are Float64, others Int64, Float64 or Boolean if every sampled cell is one, else Utf8.
@@ -78,6 +81,16 @@ pub struct FileSource {
     csv: CsvOptions,
     columns: Vec<(String, DataType)>,
     infer: bool,
+    memory: Mutex<Memory>,
+}
+
+/// What one plan learns for the next one.
+#[derive(Default)]
+struct Memory {
+    /// The columns of sound files by path and version.
+    inspected: HashMap<(String, String), Vec<(String, DataType)>>,
+    /// Names that cannot be handled and were warned of.
+    warned: HashSet<String>,
 }
 
 impl fmt::Debug for FileSource {
@@ -98,7 +111,7 @@ impl FileSource {
     /// Class config, if the text names no place that can be read with the features built in.
     pub fn new(url: impl Into<String>) -> Result<Self> {
         let text = url.into();
-        let target = Target::parse(&text)?;
+        let target = Target::new(Location::parse(&text)?);
         Ok(Self::at(text, target))
     }
 
@@ -106,19 +119,18 @@ impl FileSource {
     ///
     /// # Errors
     ///
-    /// Class config, if the path is no pattern.
+    /// Class config, if the path is none.
     pub fn in_store(store: Arc<dyn ObjectStore>, path: &str) -> Result<Self> {
         let place = Location::in_store(
             store,
             Path::parse(path).map_err(|error| Error::parameter("file", "path", error.to_string()))?,
         );
-        let target = Target::new(place, path)?;
-        Ok(Self::at(path.to_owned(), target))
+        Ok(Self::at(path.to_owned(), Target::new(place)))
     }
 
     fn at(text: String, target: Target) -> Self {
         let (relation, csv) = ("input".to_owned(), CsvOptions::default());
-        Self { text, target, format: None, relation, csv, columns: Vec::new(), infer: true }
+        Self { text, target, format: None, relation, csv, columns: Vec::new(), infer: true, memory: Mutex::default() }
     }
 
     /// Says the format, whatever the names are; then `.txt`, `.dat` (CSV) and `.json` (NDJSON) are taken from folders, too.
@@ -195,56 +207,95 @@ impl FileSource {
         }
     }
 
-    /// Some files that were read before: they tell which columns there are, although the new files may lack some, be
-    /// empty or be bad. A query over the relation so goes on working.
-    fn known(files: &[ListedFile], from: &Checkpoint, limit: &EpochLimit) -> Vec<FilePin> {
-        if limit.everything {
-            return Vec::new();
+    /// The columns that were delivered before. A checkpoint that does not remember them was written by an older
+    /// version: the files that it knows tell them once more.
+    async fn delivered(&self, files: &[ListedFile], from: &Checkpoint) -> Result<Vec<Vec<(String, DataType)>>> {
+        let columns = remembered(from);
+        if !columns.is_empty() {
+            return Ok(vec![columns]);
         }
-        let mut known: Vec<&ListedFile> =
-            files.iter().filter(|file| from.get(&file.file) == Some(file.version.as_str())).collect();
-        known.sort_by_key(|file| std::cmp::Reverse((file.modified, file.file.clone())));
-        known.truncate(KNOWN);
-        known.into_iter().rev().cloned().map(pin).collect()
+        let mut known: Vec<FilePin> = files.iter().filter(|file| is_read(file, from)).map(pin).collect();
+        known.sort_by_key(|file| (file.modified, file.file.clone()));
+        let inspected = self.inspect(&known).await?;
+        Ok(inspected.into_iter().filter_map(Inspected::ok).filter(|columns| !columns.is_empty()).collect())
     }
 
-    async fn inspect(&self, files: Vec<FilePin>) -> Result<Vec<Inspected>> {
-        let place = self.target.place();
-        let inspections = stream::iter(files)
-            .map(|pin| async move { inspect(place, &pin, &self.csv, self.infer).await.map(not_ours) });
+    async fn inspect(&self, files: &[FilePin]) -> Result<Vec<Inspected>> {
+        let inspections = stream::iter(files.to_vec()).map(|pin| async move { self.inspect_one(pin).await });
         inspections.buffered(INSPECTORS).try_collect().await
     }
 
-    /// The files that an epoch after `from` reads, in reading order.
-    fn choose(files: Vec<ListedFile>, from: &Checkpoint, limit: &EpochLimit) -> Vec<FilePin> {
-        let is_wanted = |file: &ListedFile| {
-            limit.everything
-                || (from.get(&file.file) != Some(file.version.as_str()) && !limit.skip.contains(&file.file))
-        };
-        let mut files: Vec<ListedFile> = files.into_iter().filter(is_wanted).collect();
-        files.sort_by_key(|file| (file.modified, file.file.clone()));
-        if let (Some(max), false) = (limit.max_partitions, limit.everything) {
-            files.truncate(max.max(1));
+    /// A run plans more than once: a version is opened only once, unless it is bad, because that may be mended.
+    async fn inspect_one(&self, pin: FilePin) -> Result<Inspected> {
+        let key = (pin.path.clone(), pin.version.clone());
+        if let Some(columns) = self.memory().inspected.get(&key) {
+            return Ok(Ok(columns.clone()));
         }
-        files.into_iter().map(pin).collect()
+        let inspected = not_ours(inspect(self.target.place(), &pin, &self.csv, self.infer).await?);
+        if let Ok(columns) = &inspected {
+            self.memory().inspected.insert(key, columns.clone());
+        }
+        Ok(inspected)
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Warns once of each name that cannot be handled, and forgets the columns of versions that are gone.
+    fn look_over(&self, listing: &Listing) {
+        let mut memory = self.memory();
+        for skipped in listing.skipped.iter().filter(|skipped| skipped.unusable) {
+            if memory.warned.insert(skipped.file.clone()) {
+                tracing::warn!(file = %skipped.file, reason = %skipped.reason, "a name is skipped");
+            }
+        }
+        let there: HashSet<_> = listing.files.iter().map(|file| (file.path.as_str(), file.version.as_str())).collect();
+        memory.inspected.retain(|(path, version), _| there.contains(&(path.as_str(), version.as_str())));
+    }
+
+    /// The files that an epoch after `from` may read, in reading order.
+    fn wanted(files: &[ListedFile], from: &Checkpoint, limit: &EpochLimit) -> Vec<FilePin> {
+        let is_wanted =
+            |file: &&ListedFile| limit.everything || !is_read(file, from) && !limit.skip.contains(&file.file);
+        let mut files: Vec<FilePin> = files.iter().filter(is_wanted).map(pin).collect();
+        files.sort_by_key(|file| (file.modified, file.file.clone()));
+        files
+    }
+
+    /// The first files, as many as the limit says, with their columns. Bad ones do not count: a first epoch of nothing else
+    /// would know no columns.
+    async fn choose(&self, wanted: Vec<FilePin>, limit: &EpochLimit) -> Result<(Vec<FilePin>, Vec<Inspected>)> {
+        let max = limit.max_partitions.filter(|_| !limit.everything).map_or(usize::MAX, |max| max.max(1));
+        let mut inspected: Vec<Inspected> = Vec::new();
+        loop {
+            let n_sound = inspected.iter().filter(|inspected| inspected.is_ok()).count();
+            let rest = wanted.get(inspected.len()..).unwrap_or_default();
+            let next = rest.get(..rest.len().min(max - n_sound)).unwrap_or_default();
+            if next.is_empty() {
+                break;
+            }
+            inspected.extend(self.inspect(next).await?);
+        }
+        Ok((wanted.into_iter().take(inspected.len()).collect(), inspected))
     }
 
     /// One set of columns for all files; files that do not fit into it get the reason.
     fn unite(
         &self,
-        known: Vec<Vec<(String, DataType)>>,
+        delivered: &[Vec<(String, DataType)>],
         files: &mut [FilePin],
         inspected: Vec<Inspected>,
-    ) -> Vec<ColumnPin> {
+    ) -> Columns {
         let mut united = Columns::default();
         for (name, data_type) in &self.columns {
             united.add(name, data_type.clone());
         }
         let declared: HashSet<String> = self.columns.iter().map(|(name, _)| name.to_lowercase()).collect();
-        let mut has_text = false;
-        for columns in known {
+        for columns in delivered {
+            let guessed = columns.iter().filter(|(name, _)| !declared.contains(&name.to_lowercase()));
             // What does not fit any more was right for its own epoch.
-            let _ = united.fit(&columns, &declared, false);
+            let _ = united.fit(&guessed.cloned().collect::<Vec<_>>(), &declared, false);
         }
         for (file, columns) in files.iter_mut().zip(inspected) {
             let columns = match columns {
@@ -255,27 +306,36 @@ impl FileSource {
                 }
             };
             let is_text = file.format != FileFormat::Parquet;
-            match united.fit(&columns, &declared, is_text) {
-                Ok(()) => has_text |= is_text,
-                Err(reason) => file.left_out = Some(reason),
+            if let Err(reason) = united.fit(&columns, &declared, is_text) {
+                file.left_out = Some(reason);
             }
         }
-        united.pins(has_text)
+        united
     }
 }
 
-fn pin(file: ListedFile) -> FilePin {
+/// Whether this version of a file was read before.
+fn is_read(file: &ListedFile, from: &Checkpoint) -> bool {
+    from.get(&file.file).map(version_of) == Some(file.version.as_str())
+}
+
+fn pin(file: &ListedFile) -> FilePin {
     FilePin {
-        file: file.file,
-        path: file.path,
-        version: file.version,
+        file: file.file.clone(),
+        path: file.path.clone(),
+        version: file.version.clone(),
         size: file.size,
         modified: file.modified,
-        e_tag: file.e_tag,
+        e_tag: file.e_tag.clone(),
         format: file.format,
         compression: file.compression,
         left_out: None,
     }
+}
+
+/// The files that were not found to be bad.
+fn sound(files: &[FilePin]) -> impl Iterator<Item = &str> {
+    files.iter().filter(|file| file.left_out.is_none()).map(|file| file.file.as_str())
 }
 
 /// The error for a first run that finds only bad files, so that nothing tells the columns.
@@ -287,78 +347,6 @@ fn nothing_readable(files: &[FilePin]) -> Option<Error> {
     let reason =
         format!("none of {} files can be read: {}", files.len(), first.left_out.as_deref().unwrap_or_default());
     Some(Error::refused(origin(&first.file), ErrorClass::Data, reason))
-}
-
-/// Columns in the order in which they were met.
-#[derive(Default)]
-struct Columns {
-    order: Vec<(String, DataType)>,
-    by_name: BTreeMap<String, usize>,
-}
-
-impl Columns {
-    fn add(&mut self, name: &str, data_type: DataType) {
-        self.by_name.entry(name.to_lowercase()).or_insert_with(|| {
-            self.order.push((name.to_owned(), data_type));
-            self.order.len() - 1
-        });
-    }
-
-    /// Takes a file's columns in, all or none.
-    fn fit(&mut self, columns: &[(String, DataType)], declared: &HashSet<String>, is_text: bool) -> Result<(), String> {
-        let mut changes = Vec::new();
-        for (name, data_type) in columns {
-            let key = name.to_lowercase();
-            let Some(&idx) = self.by_name.get(&key) else { continue };
-            let known = &self.order[idx].1;
-            if declared.contains(&key) {
-                if !is_text && !arrow::compute::can_cast_types(data_type, known) {
-                    return Err(format!("column `{name}` has the type {data_type}, which is not {known} as declared"));
-                }
-                continue;
-            }
-            match unite(name, known, data_type) {
-                Some(united) if !is_text || Kind::of(&simple(&united)).is_some() => changes.push((idx, united)),
-                _ => {
-                    return Err(format!(
-                        "column `{name}` has the type {data_type} here and {known} in the other files"
-                    ));
-                }
-            }
-        }
-        for (idx, united) in changes {
-            self.order[idx].1 = united;
-        }
-        for (name, data_type) in columns {
-            self.add(name, data_type.clone());
-        }
-        Ok(())
-    }
-
-    fn pins(self, has_text: bool) -> Vec<ColumnPin> {
-        let pin = |(name, data_type): (String, DataType)| {
-            let data_type = match data_type {
-                DataType::Null => DataType::Utf8,
-                other if has_text => simple(&other),
-                other => other,
-            };
-            ColumnPin { name, data_type: data_type.to_string() }
-        };
-        self.order.into_iter().map(pin).collect()
-    }
-}
-
-/// The type that text, too, can be read into.
-pub(super) fn simple(data_type: &DataType) -> DataType {
-    use arrow::datatypes::TimeUnit;
-    match data_type {
-        DataType::Null => DataType::Utf8,
-        integer if integer.is_integer() => DataType::Int64,
-        number if number.is_numeric() => DataType::Float64,
-        DataType::Date64 => DataType::Date32,
-        DataType::Timestamp(_, zone) => DataType::Timestamp(TimeUnit::Microsecond, zone.as_ref().map(|_| "UTC".into())),
-        other => other.clone(),
-    }
 }
 
 /// A file's own column must not be taken for one of ours.
@@ -382,8 +370,8 @@ impl Source for FileSource {
         vec![RelationSchema::new(&self.relation, Arc::new(Schema::empty()))]
     }
 
-    /// `limit.max_partitions` is a number of files, oldest first, and does not count where everything is read; `max_rows` and the
-    /// window are left to the engine.
+    /// `limit.max_partitions` is a number of files, oldest first; bad ones do not count, and neither does the limit where
+    /// everything is read. The window is left to the engine.
     async fn plan(&self, from: &Checkpoint, limit: &EpochLimit) -> Result<Option<EpochPlan>> {
         self.check()?;
         let listing = self.list().await?;
@@ -393,15 +381,18 @@ impl Source for FileSource {
         {
             return Err(error);
         }
-        let known = Self::known(&listing.files, from, limit);
-        let mut files = Self::choose(listing.files, from, limit);
-        if files.is_empty() {
+        self.look_over(&listing);
+        let wanted = Self::wanted(&listing.files, from, limit);
+        if wanted.is_empty() {
             return Ok(None);
         }
-        let known = self.inspect(known).await?.into_iter().filter_map(Inspected::ok).collect();
-        let inspected = self.inspect(files.clone()).await?;
-        let columns = self.unite(known, &mut files, inspected);
-        if columns.is_empty()
+        let delivered = if limit.everything { Vec::new() } else { self.delivered(&listing.files, from).await? };
+        let (mut files, inspected) = self.choose(wanted, limit).await?;
+        let columns = self.unite(&delivered, &mut files, inspected);
+        let has_text = files.iter().any(|file| file.left_out.is_none() && file.format != FileFormat::Parquet);
+        let columns = columns.pins(has_text);
+        if delivered.is_empty()
+            && (columns.is_empty() || from.is_empty())
             && let Some(error) = nothing_readable(&files)
         {
             return Err(error);
@@ -410,6 +401,7 @@ impl Source for FileSource {
         for file in &files {
             upto.set(&file.file, &file.version);
         }
+        remember(&mut upto, &columns, sound(&files));
         let pins = Pins { columns, files }.to_json()?;
         Ok(Some(EpochPlan { from: from.clone(), upto, pins, rows: None, window: limit.window.clone() }))
     }
@@ -437,7 +429,7 @@ impl Source for FileSource {
             .collect();
         json!({
             "type": "file",
-            "url": self.text,
+            "url": plain_text(&self.text),
             "format": self.format,
             "relation": self.relation,
             "csv": self.csv,

@@ -39,6 +39,15 @@ impl SourcePlace for Folder {
         std::fs::write(self.folder.path().join(format!("part{n:03}.{}", self.suffix)), text).unwrap();
         Ok(())
     }
+
+    async fn add_undecodable(&self) -> Result<bool> {
+        self.add(1).await?;
+        let broken = if self.suffix == "csv" { "one,field,too,many\n" } else { "{\"symbol\": \n" };
+        let file = self.folder.path().join(format!("part000.{}", self.suffix));
+        let text = std::fs::read_to_string(&file).unwrap() + broken;
+        std::fs::write(file, text).unwrap();
+        Ok(true)
+    }
 }
 
 #[derive(Debug)]

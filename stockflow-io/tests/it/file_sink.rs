@@ -1,14 +1,20 @@
 //! The file sinks: both modes, all formats, repeated epochs, crashes between the steps, and older runners.
 
+mod pausing;
+
 use std::sync::Arc;
 
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::prelude::{CsvReadOptions, JsonReadOptions, ParquetReadOptions, SessionContext};
 use object_store::memory::InMemory;
-use stockflow_core::sink::{Fence, Idempotence, Sink, WriteMode};
+use stockflow_core::relation::RelationSchema;
+use stockflow_core::sink::{EpochRows, Fence, Idempotence, Sink, WriteMode};
 use stockflow_core::{Error, ErrorClass};
 use stockflow_io::file::{FileFormat, FileSink, ManifestTable, SinkMode};
 use stockflow_io::location::Location;
 
+use self::pausing::Pausing;
 use crate::support::{Folder, check_table, open, rows, sink_id, token, write};
 
 const FORMATS: [FileFormat; 3] = [FileFormat::Parquet, FileFormat::Csv, FileFormat::Ndjson];
@@ -18,6 +24,19 @@ async fn table(place: &Location) -> String {
     let context = SessionContext::new();
     context.register_table("t", table).unwrap();
     context.sql("SELECT symbol, n, close FROM t ORDER BY n, symbol").await.unwrap().to_string().await.unwrap()
+}
+
+/// What a query over the table `t` of an append output gives, printed.
+async fn query(place: &Location, sql: &str) -> Result<String, Error> {
+    let context = SessionContext::new();
+    context.register_table("t", Arc::new(ManifestTable::at(place.clone()).await?))?;
+    Ok(context.sql(sql).await?.to_string().await?)
+}
+
+/// The rows of a query, as an epoch.
+async fn rows_of(sql: &str) -> EpochRows {
+    let frame = SessionContext::new().sql(sql).await.unwrap();
+    EpochRows::new(RelationSchema::new("bars", Arc::new(frame.schema().as_arrow().clone())), frame)
 }
 
 async fn one_object(path: &str, format: FileFormat) -> String {
@@ -47,8 +66,7 @@ async fn append_adds_epochs_and_knows_the_last() {
         let again = FileSink::new(folder.at("out"), format, SinkMode::Append).unwrap();
         assert_eq!(open(&again, 2).await, Some(token(2)), "{format}");
         write(&again, 3, &rows(&[&[("C", 4, Some(f64::NAN))]])).await;
-        let nan = if format == FileFormat::Ndjson { "C|4|" } else { "C|4|NaN" };
-        check_table(&table(&place).await, &["symbol|n|close", "A|1|1.5", "B|2|", "A|3|2.5", nan]);
+        check_table(&table(&place).await, &["symbol|n|close", "A|1|1.5", "B|2|", "A|3|2.5", "C|4|NaN"]);
         let parts = std::fs::read_dir(folder.path().join("out/epoch=0000000001")).unwrap().count();
         assert_eq!(parts, 2, "an empty partition leaves no file");
     }
@@ -288,4 +306,249 @@ async fn the_log_is_pruned() {
     }
     let entries = folder.path().join("out/_stockflow/log").read_dir().unwrap().count();
     assert!((64..=66).contains(&entries), "{entries}");
+}
+
+#[tokio::test]
+async fn a_runner_that_wakes_up_late_removes_nothing_of_a_newer_one() {
+    for (mode, before) in [(SinkMode::Append, "out/x.csv"), (SinkMode::Overwrite, "out/_stockflow/x.csv")] {
+        let store = Arc::new(InMemory::new());
+        let pausing = Pausing::new(Arc::clone(&store), before);
+        let sink = |store| FileSink::in_store(store, "out/x.csv".into(), FileFormat::Csv, mode);
+        let (old, new) = (sink(Arc::new(pausing.clone())), sink(store.clone()));
+        // It has claimed the output, and is stopped before it looks for leftovers.
+        let late = tokio::spawn(async move { (open(&old, 1).await, old) });
+        pausing.reached().await;
+        open(&new, 2).await;
+        write(&new, 1, &rows(&[&[("A", 1, None)]])).await;
+        let staged = new.stage(&token(2), &rows(&[&[("A", 2, None)]])).await.unwrap();
+        pausing.go_on();
+        let (_, old) = late.await.unwrap();
+        new.commit(staged).await.unwrap();
+        if mode == SinkMode::Append {
+            let place = Location::in_store(store.clone(), "out/x.csv".into());
+            check_table(&table(&place).await, &["symbol|n|close", "A|1|", "A|2|"]);
+        }
+        assert_eq!(open(&sink(store), 3).await, Some(token(2)));
+        let staged = old.stage(&token(1), &rows(&[&[("old", 1, None)]])).await.unwrap();
+        assert!(old.commit(staged).await.unwrap_err().is_fenced());
+    }
+}
+
+#[tokio::test]
+async fn a_number_that_was_pruned_is_not_free_again() {
+    let store = Arc::new(InMemory::new());
+    let sink = |store| FileSink::in_store(store, "out".into(), FileFormat::Csv, SinkMode::Append);
+    let place = Location::in_store(store.clone(), "out".into());
+    let (asleep, running) = (sink(store.clone()), sink(store.clone()));
+    open(&asleep, 1).await;
+    write(&asleep, 1, &rows(&[&[("A", 1, None)]])).await;
+    let staged = asleep.stage(&token(2), &rows(&[&[("asleep", 2, None)]])).await.unwrap();
+    open(&running, 2).await;
+    // Another one is stopped just before its claim, number 4.
+    let pausing = Pausing::new(Arc::clone(&store), "out/_stockflow/log/00000000000000000004.json");
+    let claiming = sink(Arc::new(pausing.clone()));
+    let late = tokio::spawn(async move { (open(&claiming, 3).await, claiming) });
+    pausing.reached().await;
+    for epoch in 2..=100 {
+        write(&running, epoch, &rows(&[&[("A", epoch as i64, None)]])).await;
+    }
+    assert!(asleep.commit(staged).await.unwrap_err().is_fenced(), "its number is free, and it is fenced");
+    pausing.go_on();
+    let (held, claimed) = late.await.unwrap();
+    assert_eq!(held, Some(token(100)), "it claims what is there when it wakes up");
+    write(&claimed, 101, &rows(&[&[("B", 101, None)]])).await;
+    let staged = running.stage(&token(101), &rows(&[&[("A", 101, None)]])).await.unwrap();
+    assert!(running.commit(staged).await.unwrap_err().is_fenced());
+    let counted = query(&place, "SELECT count(*) AS c, count(DISTINCT n) AS n, max(symbol) AS s FROM t").await.unwrap();
+    check_table(&counted, &["c|n|s", "101|101|B"]);
+}
+
+#[tokio::test]
+async fn epochs_may_bring_and_lack_columns() {
+    for format in FORMATS {
+        let folder = Folder::new();
+        let sink = FileSink::new(folder.at("out"), format, SinkMode::Append).unwrap();
+        open(&sink, 1).await;
+        write(&sink, 1, &rows_of("SELECT 1 AS k, 1.75 AS x, 'hello' AS y").await).await;
+        write(&sink, 2, &rows_of("SELECT 2 AS k, 2 AS x").await).await;
+        let again = FileSink::new(folder.at("out"), format, SinkMode::Append).unwrap();
+        open(&again, 2).await;
+        write(&again, 3, &rows_of("SELECT true AS z, 3.5 AS k").await).await;
+        let place = Location::parse(&folder.at("out")).unwrap();
+        let all = query(&place, "SELECT * FROM t ORDER BY k").await.unwrap();
+        check_table(&all, &["k|x|y|z", "1.0|1.75|hello|", "2.0|2.0||", "3.5|||true"]);
+        let some = query(&place, "SELECT y, k FROM t WHERE k > 1.5 AND z IS NULL").await.unwrap();
+        check_table(&some, &["y|k", "|2.0"]);
+        check_table(&query(&place, "SELECT count(*) AS c FROM t").await.unwrap(), &["c", "3"]);
+
+        let error = again.stage(&token(4), &rows_of("SELECT 'a' AS k, 'b' AS x").await).await.unwrap_err();
+        assert_eq!(error.class(), ErrorClass::Config, "{error:?}");
+        let text = error.to_string();
+        assert!(text.contains("the column `k` was Float64 and is Utf8, the column `x` was Float64"), "{text}");
+        assert!(text.contains("remove this one and fill it with `run --rebuild`"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_gone_cut_or_changed_is_an_error() {
+    for format in FORMATS {
+        let folder = Folder::new();
+        let sink = FileSink::new(folder.at("out"), format, SinkMode::Append).unwrap();
+        open(&sink, 1).await;
+        write(&sink, 1, &rows(&[&[("A", 1, Some(1.5)), ("A", 2, Some(2.5))]])).await;
+        write(&sink, 2, &rows(&[&[("A", 3, Some(3.5))]])).await;
+        let place = Location::parse(&folder.at("out")).unwrap();
+        let file = folder.path().join("out/epoch=0000000001").read_dir().unwrap().next().unwrap().unwrap().path();
+        let name = file.file_name().unwrap().to_str().unwrap();
+        let good = std::fs::read(&file).unwrap();
+        let check = async |what: &str| {
+            let error = query(&place, "SELECT * FROM t").await.unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains(what), "{format}: {error}");
+        };
+        std::fs::remove_file(&file).unwrap();
+        check("is not there; restore it").await;
+        std::fs::write(&file, &good[..good.len() - 1]).unwrap();
+        check(&format!("has {} bytes instead of {}", good.len() - 1, good.len())).await;
+        if format != FileFormat::Parquet {
+            let text = String::from_utf8(good.clone()).unwrap();
+            for (bad, what) in [
+                (text.replace("2.5", "2x5"), "row"),
+                (text.replace('\n', "\""), "is not as it was written"),
+                (text.replace(',', ";"), "is not as it was written"),
+            ] {
+                std::fs::write(&file, bad).unwrap();
+                check(what).await;
+            }
+        }
+        std::fs::write(&file, &good).unwrap();
+        check_table(&table(&place).await, &["symbol|n|close", "A|1|1.5", "A|2|2.5", "A|3|3.5"]);
+    }
+}
+
+#[tokio::test]
+async fn values_survive_text() {
+    let sql = "SELECT * FROM (VALUES
+        (1, '', 'NaN'::DOUBLE, TIMESTAMP '2024-02-29T12:34:56.789012', DATE '1969-12-31', true, 9223372036854775807, 1.10),
+        (2, NULL, 'inf'::DOUBLE, NULL, NULL, NULL, NULL, NULL),
+        (3, 'a,\"b\"', '-inf'::DOUBLE, TIMESTAMP '1900-01-01T00:00:00', DATE '9999-12-31', false, -9223372036854775808, 2.25),
+        (4, E'two\nlines\r\n', 5e-324, NULL, NULL, NULL, 0, NULL),
+        (5, '  blanks ', -0.0::DOUBLE, NULL, NULL, NULL, NULL, NULL),
+        (6, 'null', 0.1::DOUBLE, NULL, NULL, NULL, NULL, NULL),
+        (7, '\"', NULL, NULL, NULL, NULL, NULL, NULL),
+        (8, 'ünï \\ \\N', 1e300, NULL, NULL, NULL, NULL, NULL)
+        ) AS t(\"the n\", \"a,\"\"text\", f, ts, d, b, i, p)";
+    let frame = SessionContext::new().sql(sql).await.unwrap().sort_by(vec![datafusion::prelude::ident("the n")]);
+    let batches = frame.unwrap().collect().await.unwrap();
+    let given = arrow::compute::concat_batches(&batches[0].schema(), &batches).unwrap();
+    let utc = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+    let others: Vec<(&str, DataType)> = vec![
+        ("utc", utc),
+        ("ns", DataType::Timestamp(TimeUnit::Nanosecond, None)),
+        ("f32", DataType::Float32),
+        ("small", DataType::Int8),
+    ];
+    // The same values in further types, where they fit.
+    let mut columns: Vec<(String, ArrayRef)> =
+        given.schema().fields().iter().zip(given.columns()).map(|(f, c)| (f.name().clone(), Arc::clone(c))).collect();
+    for (name, data_type) in &others {
+        let from = match data_type {
+            DataType::Float32 => "f",
+            DataType::Int8 => "the n",
+            _ => "ts",
+        };
+        let column = arrow::compute::cast(given.column_by_name(from).unwrap(), data_type).unwrap();
+        columns.push(((*name).into(), column));
+    }
+    let columns = columns.into_iter().map(|(name, column)| (name, column, true));
+    let given = RecordBatch::try_from_iter_with_nullable(columns).unwrap();
+    for format in FORMATS {
+        let folder = Folder::new();
+        let sink = FileSink::new(folder.at("out"), format, SinkMode::Append).unwrap();
+        open(&sink, 1).await;
+        let frame = SessionContext::new().read_batch(given.clone()).unwrap();
+        write(&sink, 1, &EpochRows::new(RelationSchema::new("x", given.schema()), frame)).await;
+        let table = Arc::new(ManifestTable::open(&folder.at("out")).await.unwrap());
+        let frame = SessionContext::new().read_table(table).unwrap();
+        let batches = frame.sort_by(vec![datafusion::prelude::ident("the n")]).unwrap().collect().await.unwrap();
+        let read = arrow::compute::concat_batches(&batches[0].schema(), &batches).unwrap();
+        for (idx, field) in given.schema().fields().iter().enumerate() {
+            assert_eq!(given.column(idx), read.column(idx), "{format}: {}", field.name());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_row_of_one_null_is_a_row() {
+    for format in FORMATS {
+        let folder = Folder::new();
+        for (name, sql) in [
+            ("text", "SELECT * FROM (VALUES (''), (NULL), ('a'), (' ')) AS t(x)"),
+            ("number", "SELECT * FROM (VALUES (1.5), (NULL), (NULL), (2.5)) AS t(x)"),
+        ] {
+            let sink = FileSink::new(folder.at(name), format, SinkMode::Append).unwrap();
+            open(&sink, 1).await;
+            write(&sink, 1, &rows_of(sql).await).await;
+            let place = Location::parse(&folder.at(name)).unwrap();
+            let sql = "SELECT count(*) AS c, count(x) AS x, count(CASE WHEN x::VARCHAR = '' THEN 1 END) AS e FROM t";
+            let expected = if name == "text" { "4|3|1" } else { "4|2|0" };
+            check_table(&query(&place, sql).await.unwrap(), &["c|x|e", expected]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn hundreds_of_epochs_stay_cheap() {
+    let folder = Folder::new();
+    let sink = FileSink::csv(folder.at("out"), SinkMode::Append).unwrap();
+    let place = Location::parse(&folder.at("out")).unwrap();
+    open(&sink, 1).await;
+    let mut largest = 0;
+    for epoch in 1..=300u64 {
+        write(&sink, epoch, &rows(&[&[("A", epoch as i64, None)]])).await;
+        let entry = folder.path().join(format!("out/_stockflow/log/{:020}.json", epoch + 1));
+        largest = largest.max(entry.metadata().unwrap().len());
+    }
+    assert!(largest < 32 << 10, "an entry of {largest} bytes");
+    let entries = folder.path().join("out/_stockflow/log").read_dir().unwrap().count();
+    assert!(entries < 100, "{entries} entries");
+    assert_eq!(folder.path().join("out/_stockflow/files").read_dir().unwrap().count(), 2);
+    // What a next runner finds is whole, and it removes leftovers only.
+    let left = folder.path().join("out/_stockflow/files/segment-g1-12345678.json");
+    std::fs::write(&left, "[]").unwrap();
+    let next = FileSink::csv(folder.at("out"), SinkMode::Append).unwrap();
+    assert_eq!(open(&next, 2).await, Some(token(300)));
+    assert!(!left.exists());
+    write(&next, 301, &rows(&[&[("A", 301, None)]])).await;
+    let counted = query(&place, "SELECT count(*) AS c, sum(n) AS s FROM t").await.unwrap();
+    check_table(&counted, &["c|s", "301|45451"]);
+    let segment = folder.path().join("out/_stockflow/files").read_dir().unwrap().next().unwrap().unwrap().path();
+    std::fs::remove_file(&segment).unwrap();
+    let error = ManifestTable::at(place).await.unwrap_err().to_string();
+    assert!(error.contains(segment.file_name().unwrap().to_str().unwrap()), "{error}");
+}
+
+#[tokio::test]
+async fn unfinished_uploads_are_removed() {
+    let folder = Folder::new();
+    for mode in [SinkMode::Append, SinkMode::Overwrite] {
+        let path = folder.at(&format!("{mode}.csv"));
+        let sink = FileSink::csv(&path, mode).unwrap();
+        open(&sink, 1).await;
+        write(&sink, 1, &rows(&[&[("A", 1, None)]])).await;
+        let folder = match mode {
+            SinkMode::Append => folder.path().join("append.csv/epoch=0000000002"),
+            SinkMode::Overwrite => folder.path().join("_stockflow/overwrite.csv"),
+        };
+        std::fs::create_dir_all(&folder).unwrap();
+        // As the store names an upload that a kill interrupts.
+        let name = if mode == SinkMode::Append { "part-00000" } else { "staged" };
+        let [old, own] = [1, 2].map(|generation| folder.join(format!("{name}-g{generation}-0a0b0c0d.csv#1")));
+        let foreign = folder.join("notes.csv#1");
+        for file in [&old, &own, &foreign] {
+            std::fs::write(file, "half").unwrap();
+        }
+        let next = FileSink::csv(&path, mode).unwrap();
+        assert_eq!(open(&next, 2).await, Some(token(1)));
+        assert!(!old.exists() && own.exists() && foreign.exists(), "{mode}");
+    }
 }

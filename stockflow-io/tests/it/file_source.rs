@@ -163,7 +163,7 @@ async fn foreign_hidden_and_underscored_files_are_skipped_and_listed() {
         skipped,
         [
             ".hidden.csv: it is hidden",
-            "_temporary/b.csv: its path has a name that begins with `_`",
+            "_temporary: its path has a name that begins with `_`",
             "readme.md: its suffix is foreign",
             "x.parquet.crc: its suffix is foreign",
         ]
@@ -656,4 +656,402 @@ async fn any_object_store_will_do() {
     check_table(&second.table, &["x", "2"]);
     let error = plan_error(&FileSource::in_store(store, "dota").unwrap()).await;
     assert!(error.to_string().contains("did you mean `data`?"), "{error}");
+}
+
+#[tokio::test]
+async fn columns_stay_however_many_files_lack_them() {
+    let folder = Folder::new();
+    folder.write("f0.csv", "k,y\n1,a\n", 0);
+    let (source, limit) = (folder.source(""), EpochLimit::default());
+    let sql = "SELECT k, y FROM input";
+    let first = read(&source, sql).await;
+    assert_eq!(first.files(), ["f0.csv"]);
+    let mut reached = first.outcome.reached;
+    for n in 1..9 {
+        folder.write(&format!("f{n}.csv"), format!("k\n{n}\n"), n);
+        let next = read_from(&folder.source(""), &reached, &limit, sql).await.unwrap();
+        check_table(&next.table, &["k|y", &format!("{n}|")]);
+        reached = next.outcome.reached;
+    }
+    assert!(read_from(&source, &reached, &limit, sql).await.is_none(), "nothing is new");
+    // The file that had the column is gone, or has it no more.
+    std::fs::remove_file(folder.path().join("f0.csv")).unwrap();
+    folder.write("f9.csv", "k\n9\n", 9);
+    let gone = read_from(&source, &reached, &limit, sql).await.unwrap();
+    folder.write("f0.csv", "k\n0\n", 10);
+    let changed = read_from(&source, &gone.outcome.reached, &limit, sql).await.unwrap();
+    check_table(&changed.table, &["k|y", "0|"]);
+    folder.write("f10.csv", "k\n10\n", 11);
+    let last = read_from(&source, &changed.outcome.reached, &limit, sql).await.unwrap();
+    check_table(&last.table, &["k|y", "10|"]);
+}
+
+#[tokio::test]
+async fn types_never_become_narrower() {
+    let folder = Folder::new();
+    let limit = EpochLimit::default();
+    let sql = "SELECT x, arrow_typeof(x) AS t, arrow_typeof(e) AS e FROM input";
+    let mut reached = Checkpoint::new();
+    for (n, (x, e, expected)) in
+        [("1", "", "1|Int64|Utf8"), ("2.5", "", "2.5|Float64|Utf8"), ("3", "7", "3.0|Float64|Utf8")].iter().enumerate()
+    {
+        folder.write(&format!("f{n}.csv"), format!("x,e\n{x},{e}\n"), n as u64);
+        let found = read_from(&folder.source(""), &reached, &limit, sql).await.unwrap();
+        check_table(&found.table, &["x|t|e", expected]);
+        reached = found.outcome.reached;
+    }
+    let list = reached.to_string();
+    assert!(list.contains(r#"f1.csv@"#) && list.contains(r#" columns=[["x","Float64"],["e","Utf8"]]"#), "{list}");
+}
+
+#[tokio::test]
+async fn a_checkpoint_without_columns_takes_them_from_the_files_that_it_knows() {
+    let folder = Folder::new();
+    (0..7).for_each(|n| drop(folder.write(&format!("f{n}.csv"), if n == 0 { "k,y\n1,a\n" } else { "k\n1\n" }, n)));
+    let source = folder.source("");
+    let known = source.list().await.unwrap().files.into_iter().map(|file| (file.file, file.version));
+    let old = Checkpoint::from_iter(known);
+    assert!(source.plan(&old, &EpochLimit::default()).await.unwrap().is_none(), "they are read");
+    folder.write("g.csv", "k\n2\n", 9);
+    let found = read_from(&source, &old, &EpochLimit::default(), "SELECT k, y FROM input").await.unwrap();
+    check_table(&found.table, &["k|y", "2|"]);
+    assert!(found.outcome.reached.get("g.csv").unwrap().ends_with(r#" columns=[["k","Int64"],["y","Utf8"]]"#));
+}
+
+#[tokio::test]
+async fn another_file_remembers_the_columns_if_the_first_one_turns_out_to_be_bad() {
+    let folder = Folder::new();
+    let n = 50_000i64;
+    let mut bytes =
+        parquet(vec![("y", Arc::new(Float64Array::from_iter_values((0..n).map(|n| (n as f64).sin()))) as ArrayRef)]);
+    let at = bytes.len() / 2;
+    bytes[4..at].iter_mut().for_each(|byte| *byte ^= 0xa5);
+    folder.write("a.parquet", bytes, 0);
+    folder.write("b.csv", "k\n1\n", 1);
+    let found = read(&folder.source(""), "SELECT k, y FROM input").await;
+    assert_eq!(found.files(), ["b.csv"]);
+    assert!(found.outcome.reached.get("b.csv").unwrap().contains(r#"["y","Float64"]"#), "{}", found.outcome.reached);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_file_that_was_put_back_as_it_was_is_what_was_pinned() {
+    let folder = Folder::new();
+    let limit = EpochLimit::default();
+    for name in ["a.csv", "b.csv.gz", "c.parquet"] {
+        let content = match name {
+            "a.csv" => b"x\n1\n".to_vec(),
+            "b.csv.gz" => gzip(b"x\n1\n"),
+            _ => parquet(vec![("x", Arc::new(Int64Array::from(vec![1])) as ArrayRef)]),
+        };
+        folder.write(name, &content, 0);
+        let source = folder.source(name);
+        let plan = source.plan(&Checkpoint::new(), &limit).await.unwrap().unwrap();
+        let copy = folder.write("copy", &content, 0);
+        std::fs::rename(copy, folder.path().join(name)).unwrap();
+        let scan = source.scan(&plan).await.unwrap();
+        let context = datafusion::prelude::SessionContext::new();
+        let frame = context.read_table(Arc::clone(&scan.relations["input"])).unwrap();
+        assert_eq!(frame.count().await.unwrap(), 1, "{name}");
+        assert!(source.plan(&plan.upto, &limit).await.unwrap().is_none(), "{name} is nothing new");
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_became_shorter_is_a_lost_pin() {
+    let folder = Folder::new();
+    let mut text = String::from("x\n");
+    (0..800_000).for_each(|n| text.push_str(&format!("{n}\n")));
+    let path = folder.write("a.csv", &text, 0);
+    let source = folder.source("a.csv");
+    let plan = source.plan(&Checkpoint::new(), &EpochLimit::default()).await.unwrap().unwrap();
+    std::fs::File::options().write(true).open(path).unwrap().set_len(100).unwrap();
+    let scan = source.scan(&plan).await.unwrap();
+    let context = datafusion::prelude::SessionContext::new();
+    let frame = context.read_table(Arc::clone(&scan.relations["input"])).unwrap();
+    let error = stockflow_core::Error::from(frame.collect().await.unwrap_err());
+    assert!(error.is_pin_lost(), "{error:?}");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn names_and_links_that_cannot_be_used_do_not_block_the_others() {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = Folder::new();
+    folder.write("in/a.csv", "x\n1\n", 0);
+    folder.write("in/sub/b.csv", "x\n2\n", 1);
+    folder.write("in/line\nend.csv", "x\n3\n", 2);
+    std::fs::write(folder.path().join("in/sub").join(std::ffi::OsStr::from_bytes(b"b\xff.csv")), "x\n4\n").unwrap();
+    let link = |to: &str, at: &str| std::os::unix::fs::symlink(to, folder.path().join(at)).unwrap();
+    link(".", "in/loop");
+    link("../..", "in/sub/up");
+    link("sub/b.csv", "in/link.csv");
+    link("nowhere", "in/broken.csv");
+    let listing = folder.source("in").list().await.unwrap();
+    let files: Vec<&str> = listing.files.iter().map(|file| file.file.as_str()).collect();
+    assert_eq!(files, ["a.csv", "link.csv", "sub/b.csv"]);
+    let skipped: Vec<String> = listing.skipped.iter().map(|file| format!("{}: {}", file.file, file.reason)).collect();
+    for expected in [
+        "loop: it is a link back to a folder above it",
+        "sub/up/in: it is a link back to a folder above it",
+        "line\u{fffd}end.csv: its name has a line end or another control character; rename it",
+        "sub/b\u{fffd}.csv: its name is not UTF-8 text; rename it",
+        "broken.csv: it is a link that leads nowhere: ",
+    ] {
+        assert!(skipped.iter().any(|line| line.starts_with(expected)), "{expected}: {skipped:?}");
+    }
+    let flat = folder.source("in/*.csv").list().await.unwrap();
+    let names = |listing: &stockflow_io::file::Listing| -> Vec<String> {
+        listing
+            .files
+            .iter()
+            .map(|file| file.file.clone())
+            .chain(listing.skipped.iter().map(|file| file.file.clone()))
+            .collect()
+    };
+    assert_eq!(
+        names(&flat),
+        ["a.csv", "link.csv", "broken.csv", "line\u{fffd}end.csv"],
+        "only the folder itself is listed"
+    );
+    let deep = folder.source("in/**/b.csv").list().await.unwrap();
+    assert_eq!(names(&deep), ["sub/b.csv", "loop", "sub/up/in"]);
+}
+
+#[tokio::test]
+async fn folders_may_have_wildcards_in_their_names() {
+    let folder = Folder::new();
+    folder.write("g[x]b/in/a.csv", "x\n1\n", 0);
+    folder.write("gxb/in/b.csv", "x\n2\n", 0);
+    folder.write("my dir/a 1.csv", "x\n3\n", 0);
+    let found = async |source: FileSource| {
+        let listing = source.list().await.unwrap();
+        listing.files.into_iter().map(|file| file.file).collect::<Vec<_>>()
+    };
+    assert_eq!(found(folder.source("g[x]b/in")).await, ["a.csv"]);
+    assert_eq!(found(folder.source("g[x]b/in/")).await, ["a.csv"]);
+    assert_eq!(found(folder.source("g[x]b/in/a.csv")).await, ["a.csv"]);
+    assert_eq!(found(folder.source("g[x]b/*/*.csv")).await, ["in/a.csv"]);
+    assert_eq!(found(folder.source("g[y-x]b/../gxb/in/?.csv")).await, ["b.csv"]);
+    assert_eq!(found(folder.source("g[a-z]b/in/?.csv")).await, ["gxb/in/b.csv"]);
+    let url = |path: &str| FileSource::new(format!("file://{}/{path}", folder.path().display())).unwrap();
+    assert_eq!(found(url("my%20dir/a%20*.csv")).await, ["a 1.csv"]);
+    assert_eq!(found(url("my%20dir/a%20?.csv")).await, ["a 1.csv"]);
+}
+
+#[tokio::test]
+async fn files_of_a_table_are_not_read_one_by_one() {
+    let folder = Folder::new();
+    for (log, what) in [("_delta_log/0.json", "a Delta table"), ("_stockflow/log/1.json", "the output of a file sink")]
+    {
+        let folder = Folder::new();
+        folder.write("lake/bars/a.csv", BARS, 0);
+        folder.write(&format!("lake/bars/{log}"), "{}", 0);
+        folder.write("lake/b.csv", BARS, 0);
+        for (path, place) in [
+            ("lake/bars", "is"),
+            ("lake/bars/*.csv", "is"),
+            ("lake", "has in `bars`"),
+            ("lake/*/*.csv", "has in `bars`"),
+            ("lake/**/*.csv", "has in `bars`"),
+        ] {
+            let error = plan_error(&folder.source(path)).await;
+            assert_eq!(error.class(), ErrorClass::Config, "{path}");
+            let text = error.to_string();
+            assert!(text.contains(&format!("{place} {what}")) && text.contains("`[tables]`"), "{path}: {text}");
+        }
+        assert_eq!(read(&folder.source("lake/*.csv"), "SELECT * FROM input").await.files(), ["b.csv"]);
+    }
+    // A sink that overwrites single files has a folder of that name, too.
+    folder.write("out/a.csv", BARS, 0);
+    folder.write("out/_stockflow/a.csv/log/1.json", "{}", 0);
+    assert_eq!(read(&folder.source("out"), "SELECT * FROM input").await.files(), ["a.csv"]);
+
+    let store = Arc::new(object_store::memory::InMemory::new());
+    for path in ["lake/bars/a.csv", "lake/bars/_delta_log/0.json", "lake/b.csv"] {
+        object_store::ObjectStoreExt::put(store.as_ref(), &path.into(), BARS.to_owned().into()).await.unwrap();
+    }
+    for path in ["lake/bars", "lake/bars/*.csv", "lake", "lake/*/*.csv"] {
+        let error = plan_error(&FileSource::in_store(store.clone(), path).unwrap()).await;
+        assert!(error.to_string().contains("a Delta table"), "{path}: {error}");
+    }
+    let flat = FileSource::in_store(store, "lake/*.csv").unwrap();
+    assert_eq!(read(&flat, "SELECT * FROM input").await.files(), ["b.csv"]);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn what_is_no_regular_file_is_not_read() {
+    let folder = Folder::new();
+    folder.write("a.csv", "x\n1\n", 0);
+    let _socket = std::os::unix::net::UnixListener::bind(folder.path().join("s.csv")).unwrap();
+    assert_eq!(read(&folder.source(""), "SELECT x FROM input").await.files(), ["a.csv"]);
+    let error = plan_error(&folder.source("s.csv")).await;
+    assert_eq!(error.class(), ErrorClass::Config);
+    assert!(error.to_string().contains("is neither a file nor a folder"), "{error}");
+}
+
+#[test]
+fn one_folder_is_one_definition() {
+    let definition = |path: &str| FileSource::new(path).unwrap().definition();
+    assert_eq!(definition("in"), definition("in/"));
+    assert_eq!(definition("in"), definition("./in"));
+    assert_ne!(definition("in"), definition("in2"));
+}
+
+#[tokio::test]
+async fn declared_types_do_not_hide_why_nothing_can_be_read() {
+    let folder = Folder::new();
+    folder.write("cut.csv.gz", &gzip(b"x\n3\n")[..12], 0);
+    let source = folder.source("").with_columns([("Close", DataType::Float64)]);
+    let error = plan_error(&source).await;
+    assert!(error.to_string().contains("none of 1 files can be read: the compressed data end"), "{error}");
+    // Another one that can be read is taken, although only one file an epoch is allowed.
+    folder.write("good.csv", "Close\n1\n", 1);
+    let limit = EpochLimit { max_partitions: Some(1), ..EpochLimit::default() };
+    let found = read_from(&source, &Checkpoint::new(), &limit, "SELECT \"Close\" FROM input").await.unwrap();
+    check_table(&found.table, &["Close", "1.0"]);
+    assert!(found.left_out()[0].starts_with("cut.csv.gz: "), "{:?}", found.left_out());
+}
+
+#[tokio::test]
+async fn a_field_that_is_there_twice_refuses_its_row() {
+    let folder = Folder::new();
+    folder.write("a.ndjson", "{\"k\":1,\"s\":\"x\"}\n{\"k\":4,\"K\":5}\n{\"k\":6,\"k\":7}\n{\"k\":null,\"k\":8}\n", 0);
+    let found = read(&folder.source("a.ndjson"), "SELECT k FROM input").await;
+    check_table(&found.table, &["k", "1"]);
+    assert_eq!(
+        found.reasons(),
+        [
+            "a.ndjson@2 line 2: field `K` is there twice (case does not count)",
+            "a.ndjson@3 line 3: field `k` is there twice (case does not count)",
+            "a.ndjson@4 line 4: field `k` is there twice (case does not count)",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn zeros_after_a_gzip_file_are_padding() {
+    let folder = Folder::new();
+    let padded = |parts: &[&[u8]]| parts.iter().map(|part| gzip(part)).collect::<Vec<_>>().concat();
+    folder.write("a.csv.gz", [padded(&[b"x\n1\n", b"2\n"]), vec![0; 3_000_000]].concat(), 0);
+    folder.write("b.csv.gz", [padded(&[b"x\n3\n"]), vec![0; 10], padded(&[b"4\n"])].concat(), 1);
+    folder.write("c.csv.gz", [padded(&[b"x\n5\n"]), b"garbage".to_vec()].concat(), 2);
+    let found = read(&folder.source(""), "SELECT x FROM input ORDER BY source_seq").await;
+    check_table(&found.table, &["x", "1", "2", "3", "4"]);
+    assert!(found.left_out()[0].starts_with("c.csv.gz: it cannot be decompressed"), "{:?}", found.left_out());
+}
+
+#[tokio::test]
+async fn utf16_without_a_mark_is_left_out() {
+    let folder = Folder::new();
+    let units = |text: &str| text.encode_utf16().collect::<Vec<u16>>();
+    folder.write("le.csv", units("a,b\n1,2\n").iter().flat_map(|unit| unit.to_le_bytes()).collect::<Vec<_>>(), 0);
+    folder.write("be.csv", units("a,b\n1,2\n").iter().flat_map(|unit| unit.to_be_bytes()).collect::<Vec<_>>(), 0);
+    folder.write("good.csv", "\u{feff}a;b\r\n1;\"two\r\nlines\"\r\n", 0);
+    folder.write("good.ndjson", "\u{feff}{\"a\":2,\"b\":\"x\"}\r\n", 1);
+    let found =
+        read(&folder.source(""), "SELECT a, replace(b, chr(13) || chr(10), '+') AS b FROM input ORDER BY a").await;
+    check_table(&found.table, &["a|b", "1|two+lines", "2|x"]);
+    assert_eq!(
+        found.left_out(),
+        [
+            "be.csv: it is UTF-16 text or binary data; save it as UTF-8",
+            "le.csv: it is UTF-16 text or binary data; save it as UTF-8",
+        ]
+    );
+}
+
+/// Counts how often objects are opened.
+#[derive(Debug, Default)]
+struct Counting {
+    inner: object_store::memory::InMemory,
+    opened: std::sync::atomic::AtomicUsize,
+}
+
+impl std::fmt::Display for Counting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "counting {}", self.inner)
+    }
+}
+
+#[async_trait::async_trait]
+impl object_store::ObjectStore for Counting {
+    async fn put_opts(
+        &self,
+        location: &object_store::path::Path,
+        payload: object_store::PutPayload,
+        options: object_store::PutOptions,
+    ) -> object_store::Result<object_store::PutResult> {
+        self.inner.put_opts(location, payload, options).await
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        location: &object_store::path::Path,
+        options: object_store::PutMultipartOptions,
+    ) -> object_store::Result<Box<dyn object_store::MultipartUpload>> {
+        self.inner.put_multipart_opts(location, options).await
+    }
+
+    async fn get_opts(
+        &self,
+        location: &object_store::path::Path,
+        options: object_store::GetOptions,
+    ) -> object_store::Result<object_store::GetResult> {
+        if !options.head {
+            self.opened.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
+        self.inner.get_opts(location, options).await
+    }
+
+    fn delete_stream(
+        &self,
+        locations: futures::stream::BoxStream<'static, object_store::Result<object_store::path::Path>>,
+    ) -> futures::stream::BoxStream<'static, object_store::Result<object_store::path::Path>> {
+        self.inner.delete_stream(locations)
+    }
+
+    fn list(
+        &self,
+        prefix: Option<&object_store::path::Path>,
+    ) -> futures::stream::BoxStream<'static, object_store::Result<object_store::ObjectMeta>> {
+        self.inner.list(prefix)
+    }
+
+    async fn list_with_delimiter(
+        &self,
+        prefix: Option<&object_store::path::Path>,
+    ) -> object_store::Result<object_store::ListResult> {
+        self.inner.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(
+        &self,
+        from: &object_store::path::Path,
+        to: &object_store::path::Path,
+        options: object_store::CopyOptions,
+    ) -> object_store::Result<()> {
+        self.inner.copy_opts(from, to, options).await
+    }
+}
+
+#[tokio::test]
+async fn planning_again_opens_nothing_again() {
+    let store = Arc::new(Counting::default());
+    let put = async |path: &str, text: &str| {
+        object_store::ObjectStoreExt::put(store.as_ref(), &path.into(), text.to_owned().into()).await.unwrap();
+    };
+    put("in/a.csv", "x\n1\n").await;
+    put("in/b.csv", "x\n1\n").await;
+    let source = FileSource::in_store(store.clone(), "in").unwrap();
+    let limit = EpochLimit::default();
+    let opened = || store.opened.load(std::sync::atomic::Ordering::Relaxed);
+    let first = source.plan(&Checkpoint::new(), &limit).await.unwrap();
+    assert_eq!(opened(), 2);
+    assert_eq!(source.plan(&Checkpoint::new(), &limit).await.unwrap(), first);
+    assert_eq!(opened(), 2);
+    put("in/b.csv", "x\n2.5\n").await;
+    assert_ne!(source.plan(&Checkpoint::new(), &limit).await.unwrap(), first);
+    assert_eq!(opened(), 3, "another version is another file");
 }

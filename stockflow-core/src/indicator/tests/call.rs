@@ -47,6 +47,7 @@ fn entries_of_a_list() {
     );
     check("mavp(periods = p)", "mavp(periods = p)", &["mavp_p"]);
     check("sma(200) as slow", "sma(200) as slow", &["slow"]);
+    check("sma(200) AS slow", "sma(200) as slow", &["slow"]);
     check("macd as m", "macd as m", &["m", "m_signal", "m_hist"]);
 }
 
@@ -88,7 +89,8 @@ fn errors_say_what_and_what_is_allowed() {
         "invalid indicator `macd(slowperiod = 3, 4)`: `4` stands after a named argument",
     );
     check_error("mavp", "invalid call of mavp: say which column holds its periods: `periods = COLUMN`");
-    check_error("sma(,)", "invalid timeperiod for sma: `` is not a number");
+    check_error("sma(,)", "invalid indicator `sma(,)`: a comma has no argument beside it");
+    check_error("sma(20,)", "invalid indicator `sma(20,)`: a comma has no argument beside it");
     check_error("sma as a-b", "invalid indicator `sma as a-b`: `a-b` is no column name");
     check_error(
         "ma(20, foo)",
@@ -104,5 +106,6 @@ fn two_entries_of_one_column_are_refused() {
         "indicators `macd` and `macd` both give the column `macd`: leave one out or name it with `as`"
     );
     assert!(parse_list(&["sma(20) as rsi_14", "rsi(14)"]).is_err());
+    assert!(parse_list(&["sma(20) as RSI_14", "rsi(14)"]).is_err(), "many readers know no upper and lower case");
     assert_eq!(parse_list(&["bbands(20, 2.5)", "bbands(20, 2, 5)", "bbands(10)"]).unwrap().len(), 3);
 }

@@ -173,7 +173,9 @@ impl Transform for Adjust {
             AdjustBy::Ratio => input.version.clone(),
             AdjustBy::Actions(_) => Some(REVISION.into()),
         };
-        let mut outputs = Outputs::one(Relation::new(frame).with_key(BAR_KEY).with_version(version));
+        let mut adjusted = Relation::new(frame).with_key(BAR_KEY).with_version(version);
+        adjusted.unique = input.unique;
+        let mut outputs = Outputs::one(adjusted);
         outputs.notes.push(self.wrong_basis(wrong)?);
         outputs.notes.push(no_factor(factors)?);
         Ok(outputs)

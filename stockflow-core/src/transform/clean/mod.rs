@@ -50,10 +50,12 @@ const BROKEN: &str = "__broken";
 ///
 /// # Volume
 ///
-/// Indices, currency pairs and funds have none, so a zero is no fault there. They are known by their names (`^GSPC`,
-/// `EURUSD=X`, `EUR/USD`, `VFIAX`, `0P000071W8.TO`) or by [`Clean::with_symbol_without_volume`]; by the name and not by
-/// the rows, so that any split of the data gives the same bars. A NULL volume means that the source gives none, and passes
-/// unless [`Clean::with_volume_required`] says otherwise.
+/// Indices, currency pairs and funds have none, so a zero is no fault there. They are known by their names, in upper and
+/// lower case (`^GSPC`, `SPX`, `I:SPX`, `DX-Y.NYB`; pairs of ISO 4217 currencies and metals such as `EURUSD`, `EUR/USD`,
+/// `FX:EURUSD`, `EURUSD=X`, `USDJPY.FX`; `VFIAX`, `0P000071W8.TO`), or by [`Clean::with_symbol_without_volume`]. By the name
+/// and not by the rows: a share that is not traded for a day would else be kept if that day is an epoch, and dropped if it
+/// is a part of one. A symbol that loses all its rows is a warning that says so. A NULL volume means that the source gives
+/// none, and passes unless [`Clean::with_volume_required`] says otherwise.
 ///
 /// # Notes
 ///
@@ -131,7 +133,8 @@ impl Clean {
         self
     }
 
-    fn action(&self, rule: Rule) -> Action {
+    /// What happens to rows that break a rule.
+    pub fn action(&self, rule: Rule) -> Action {
         self.actions.get(&rule).copied().unwrap_or_else(|| rule.default_action())
     }
 
@@ -255,7 +258,9 @@ fn lost(rows: &DataFrame) -> Result<DataFrame> {
         vec![count(lit(1_i64)).alias("n"), kept.alias("kept"), min(column(BROKEN)).alias("rule")],
     )?;
     let found = found.filter(column("kept").eq(lit(0_i64)).and(column("symbol").is_not_null()))?;
-    let text = concat(vec![lit("lost all of its rows in this epoch, some by the rule `"), column("rule"), lit("`")]);
+    let remedy = lit("`; if it is an instrument without volume, name it in `symbols_without_volume`");
+    let remedy = when(column("rule").eq(lit(Rule::Volume.as_str())), remedy).otherwise(lit("`"))?;
+    let text = concat(vec![lit("lost all of its rows in this epoch, some by the rule `"), column("rule"), remedy]);
     note_frame(found, lit("clean.lost"), column("symbol"), column("n"), lit("warning"), text)
 }
 
@@ -281,7 +286,10 @@ impl Transform for Clean {
             kept = kept.union(several.clone().filter(stays.clone())?)?;
             marked.push(several.filter(Expr::Not(Box::new(stays.is_true())))?);
         }
-        let mut outputs = Outputs::one(bars(kept)?);
+        let mut kept = bars(kept)?;
+        kept.unique =
+            [Rule::Duplicate, Rule::Superseded, Rule::Conflict].iter().all(|it| self.action(*it) != Action::Off);
+        let mut outputs = Outputs::one(kept);
         for rows in &marked {
             outputs.rejects.extend(self.refused(rows, inputs.input_name())?);
             outputs.notes.push(self.counts(rows)?);

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use datafusion::functions::core::expr_fn::coalesce;
-use datafusion::functions::expr_fn::{abs, concat, regexp_like};
+use datafusion::functions::expr_fn::{abs, concat, isnan};
 use datafusion::logical_expr::{Expr, cast, lit};
 use serde::{Deserialize, Serialize};
 
@@ -12,12 +12,16 @@ use super::Clean;
 use crate::error::Error;
 use crate::schema::PRICE_COLUMNS;
 use crate::transform::expr::{column, finite, one_of};
+use crate::transform::udf;
 
 /// What is wrong with a row. A row that breaks several rules is counted under the first of them, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Rule {
     /// Symbol, interval, time stamp or date is NULL. Cannot be switched off: they are the key.
+    ///
+    /// Rows whose date cannot be read do not come as far as `Clean`:
+    /// [`Normalize::with_bad_dates`](crate::transform::Normalize::with_bad_dates) says what becomes of them.
     Date,
     /// The bar is still forming.
     Forming,
@@ -25,7 +29,7 @@ pub enum Rule {
     Missing,
     /// A price or a volume is larger than anything traded: it would swallow the sums that it enters.
     Absurd,
-    /// A price is below zero.
+    /// A price, or the adjusted close, is below zero.
     Negative,
     /// A price is zero.
     Zero,
@@ -105,8 +109,9 @@ impl Rule {
                 .or(column("adj_close").is_not_null().and(not(finite(column("adj_close"))))),
             Self::Absurd => each(&|price| abs(price).gt(lit(clean.largest_price)))
                 .or(abs(column("adj_close")).gt(lit(clean.largest_price)))
-                .or(abs(column("volume")).gt(lit(clean.largest_volume))),
-            Self::Negative => each(&|price| price.lt(lit(0.0))),
+                // NaN sorts above all numbers, but it is no large volume.
+                .or(abs(column("volume")).gt(lit(clean.largest_volume)).and(not(isnan(column("volume"))))),
+            Self::Negative => each(&|price| price.lt(lit(0.0))).or(column("adj_close").lt(lit(0.0))),
             Self::Zero => each(&|price| price.eq(lit(0.0))),
             Self::Range => (column("high") + slack("high")).lt(column("low")),
             Self::Inside => any(["open", "close"]
@@ -145,7 +150,9 @@ impl Rule {
             Self::Absurd => {
                 concat(vec![prices("a value is larger than anything traded"), lit(", volume "), value("volume")])
             }
-            Self::Negative => prices("a price is below zero"),
+            Self::Negative => {
+                concat(vec![prices("a price is below zero"), lit(", adjusted close "), value("adj_close")])
+            }
             Self::Zero => prices("a price is zero"),
             Self::Range => concat(vec![lit("high "), value("high"), lit(" is below low "), value("low")]),
             Self::Inside => prices("open or close lies outside of low..high"),
@@ -157,21 +164,11 @@ impl Rule {
     }
 }
 
-/// Names that tell of an instrument without volume.
-///
-/// Yahoo's indices (`^GSPC`) and currency pairs (`EURUSD=X`), plain pairs of ISO currencies (`EURUSD`, `EUR/USD`), funds
-/// (`0P000071W8.TO`; on Nasdaq five letters that end in X).
-const WITHOUT_VOLUME: &str = concat!(
-    r"^\^|=X$|^0P[0-9A-Z]{8}(\.|$)|^[A-Z]{4}X$|",
-    r"^(USD|EUR|GBP|JPY|CHF|CAD|AUD|NZD|SEK|NOK|DKK|PLN|CZK|HUF|TRY|ZAR|MXN|BRL|CNY|CNH|HKD|SGD|KRW|INR|THB|ILS|XAU|XAG)",
-    r"[-/.]?(USD|EUR|GBP|JPY|CHF|CAD|AUD|NZD|SEK|NOK|DKK|PLN|CZK|HUF|TRY|ZAR|MXN|BRL|CNY|CNH|HKD|SGD|KRW|INR|THB|ILS|XAU|XAG)$",
-);
-
 /// Whether the row's zero (or missing) volume is what its instrument always has.
 pub(super) fn no_volume(clean: &Clean) -> Expr {
     let symbol = || column("symbol");
     let zero = column("volume").eq(lit(0.0)).or(column("volume").is_null());
-    let mut named = regexp_like(symbol(), lit(WITHOUT_VOLUME), None);
+    let mut named = udf::no_volume(symbol());
     if !clean.without_volume.is_empty() {
         named = named.or(symbol().in_list(clean.without_volume.iter().map(|it| lit(it.clone())).collect(), false));
     }

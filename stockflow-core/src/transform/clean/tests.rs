@@ -112,6 +112,64 @@ async fn instruments_without_volume_are_known_by_their_names() {
 }
 
 #[tokio::test]
+async fn the_many_spellings_of_indices_pairs_and_funds_are_known() {
+    let without = [
+        "SPX",
+        "spx",
+        "DJI",
+        "VIX",
+        "I:SPX",
+        "I:COMP",
+        "$SPX",
+        ".DJI",
+        "CBOE:VIX",
+        "SPX.INDX",
+        "DX-Y.NYB",
+        "DXY",
+        "^gspc",
+        "EUR_USD",
+        "EUR-USD",
+        "EUR.USD",
+        "EUR USD",
+        "FX:EURUSD",
+        "C:EURUSD",
+        "FX_IDC:EURUSD",
+        "USDJPY.FX",
+        "eurusd",
+        "EURRUB",
+        "USDTWD",
+        "USDMYR",
+        "USDIDR",
+        "USDPHP",
+        "XAUUSD",
+        "XAGEUR",
+        "XPT/USD",
+        "XPDUSD",
+        "JPY=X",
+        "VFIAX",
+    ];
+    let with =
+        ["AAPL", "BTC-USD", "BTCUSD", "COMP", "NFLX", "SPY", "BRK.B", "EURN", "USD", "MOEX", "GOOGL", "SPXL", "A"];
+    let rows: String = without.iter().chain(&with).map(|it| format!("{it},2024-01-02,2,3,1,2,0,2\n")).collect();
+    let outputs = clean(Clean::new(), &rows).await;
+    let mut expected: Vec<String> = without.iter().map(|it| format!("{it} 2024-01-02 2.0")).collect();
+    expected.sort();
+    assert_eq!(kept(&outputs).await, expected);
+    let texts = table(outputs.notes.last().unwrap(), &["symbol", "text"]).await;
+    assert_eq!(texts.len(), with.len());
+    assert!(texts.iter().all(|it| it.contains("name it in `symbols_without_volume`")), "{texts:?}");
+}
+
+#[tokio::test]
+async fn a_volume_that_is_no_number_breaks_the_volume_rule_and_a_negative_adjusted_close_its_own() {
+    let rows = "A,2024-01-02,2,3,1,2,NaN,2\nB,2024-01-02,2,3,1,2,1e300,2\nC,2024-01-02,2,3,1,2,10,-2\nD,2024-01-02,2,3,1,2,10,0\n";
+    let outputs = clean(Clean::new(), rows).await;
+    check(&kept(&outputs).await, &["D 2024-01-02 2.0"]);
+    let notes: Vec<String> = notes(&outputs).await.into_iter().filter(|it| !it.starts_with("clean.lost")).collect();
+    check(&notes, &["clean.absurd B 1 info", "clean.negative C 1 info", "clean.volume A 1 info"]);
+}
+
+#[tokio::test]
 async fn a_missing_volume_passes_unless_it_is_required() {
     let rows = "A,2024-01-02,2,3,1,2,,2\n";
     check(&kept(&clean(Clean::new(), rows).await).await, &["A 2024-01-02 2.0"]);

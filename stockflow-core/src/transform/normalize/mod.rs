@@ -3,14 +3,14 @@
 pub(crate) mod columns;
 mod spacing;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use arrow::datatypes::{DataType, Fields, TimeUnit};
 use async_trait::async_trait;
 use datafusion::functions::core::expr_fn::{coalesce, get_field};
 use datafusion::functions::expr_fn::{btrim, concat, date_trunc, lower, nullif};
-use datafusion::functions_aggregate::expr_fn::count;
-use datafusion::logical_expr::{Expr, cast, lit, try_cast, when};
+use datafusion::functions_aggregate::expr_fn::{count, min};
+use datafusion::logical_expr::{Expr, ExprFunctionExt, cast, lit, try_cast, when};
 use datafusion::prelude::DataFrame;
 use datafusion::scalar::ScalarValue;
 use serde_json::json;
@@ -18,8 +18,8 @@ use serde_json::json;
 use self::columns::{Mapped, SOURCE_FILE, SOURCE_SEQ, is_text};
 use super::expr::{column, midnight, null, shared};
 use super::interval::{Interval, IntervalUnit};
-use super::udf::{DateOrder, file_symbol, number, required, row_json, stamp, width, zone};
-use super::{Outputs, Scope, Transform, note_frame, reject_frame, reject_frame_with};
+use super::udf::{DateOrder, by_symbol, file_symbol, number, required, row_json, stamp, width, zone};
+use super::{Action, Outputs, Rule, Scope, Transform, note_frame, reject_frame, reject_frame_with};
 use crate::context::EpochContext;
 use crate::error::{Error, Result};
 use crate::relation::{AS_OF, Relation, Relations};
@@ -66,8 +66,13 @@ pub enum SymbolFrom {
 /// # Interval
 ///
 /// From the option, else from a column, else `1d` for bars without a time of day. Else it is recognised from the distance
-/// of a symbol's stamps within the epoch, if that is regular beyond doubt; what is not is refused. Give it for data that
-/// arrive in small portions.
+/// of a symbol's stamps, if that is regular beyond doubt; what is not is refused. So are dates that are regular and a week,
+/// a month, a quarter or a year apart (four of them at least): they are no daily bars.
+///
+/// An epoch that holds only what is new cannot tell for sure: of a series of 5 minutes it may hold one bar each quarter of
+/// an hour, and a wrong interval would be a wrong key. So what had to be recognised depends on the rows of its symbol
+/// ([`Scope::Symbol`]), and an incremental pipeline refuses it: give the option there. With `mode = "full"` the whole series
+/// is read, and it is taken.
 ///
 /// # Numbers
 ///
@@ -77,12 +82,18 @@ pub enum SymbolFrom {
 /// # Refused rows
 ///
 /// Dead letters with column and value: no symbol, no date, nonsense in a column of dates or numbers, an unknown basis or
-/// interval. The payload is the row as it came.
+/// interval. The payload is the row as it came. What becomes of rows without a date that can be read is said by
+/// [`Normalize::with_bad_dates`]: they have no place among bars, so `Clean` never sees them.
+///
+/// # Notes
+///
+/// `normalize.date` by symbol for rows without a date that can be read; `normalize.lost`, a warning, for a symbol that lost
+/// all its rows; `normalize.columns` and `normalize.basis` for what was left out and taken for granted.
 ///
 /// # Errors
 ///
 /// [`Error::Schema`] if a column is missing or its type cannot be read, [`Error::InvalidParameter`] for a column that the
-/// mapping names and the input has not.
+/// mapping names and the input has not, for an unknown time zone, and for bad dates that should be let pass.
 #[derive(Debug, Clone, Default)]
 pub struct Normalize {
     columns: BTreeMap<String, String>,
@@ -95,6 +106,7 @@ pub struct Normalize {
     date_order: DateOrder,
     decimal_comma: bool,
     timezone: Option<String>,
+    bad_dates: Option<Action>,
 }
 
 const STEP: &str = "normalize";
@@ -176,6 +188,40 @@ impl Normalize {
         self
     }
 
+    /// What becomes of rows without a date that can be read: a dead letter (the default), dropped, or the epoch fails.
+    ///
+    /// It is the rule [`Rule::Date`](super::Rule::Date) of `Clean`, applied where the row is still as it came.
+    #[must_use]
+    pub fn with_bad_dates(mut self, action: Action) -> Self {
+        self.bad_dates = Some(action);
+        self
+    }
+
+    /// The same, unless it has been said already: how a `Clean` after it passes its own rule on.
+    #[must_use]
+    pub fn or_bad_dates(mut self, action: Action) -> Self {
+        self.bad_dates.get_or_insert(action);
+        self
+    }
+
+    fn bad_dates(&self) -> Action {
+        self.bad_dates.unwrap_or_else(|| Rule::Date.default_action())
+    }
+
+    fn check(&self) -> Result<()> {
+        if let Some(name) = &self.timezone {
+            zone(name)?;
+        }
+        if self.bad_dates() == Action::Off {
+            return Err(Error::parameter(
+                STEP,
+                "bad_dates",
+                "a row without a date has no place among bars; choose drop, dead-letter or fail",
+            ));
+        }
+        Ok(())
+    }
+
     /// The input's rows as bars with what is needed to refuse some of them: `reason` and `payload`.
     fn parsed(&self, input: &Relation, mapped: &Mapped, epoch: &EpochContext) -> Result<DataFrame> {
         let raw = input.frame.schema().fields().clone();
@@ -199,6 +245,7 @@ impl Normalize {
         let mut second = self.parsed_columns(mapped, epoch)?;
         second.push(column("__reason").alias("reason"));
         second.push(when(column("__reason").is_not_null(), row_json(&raw)).end()?.alias("payload"));
+        second.push(column("__ts").is_null().and(column("__symbol").is_not_null()).alias("undated"));
         second.push(text_or_null(&raw, SOURCE_FILE).alias("file"));
         if let Some(field) = raw.iter().find(|it| it.name() == SOURCE_SEQ) {
             second.push(cast(column(field.name().clone()), DataType::Int64).alias(SOURCE_SEQ));
@@ -413,16 +460,22 @@ impl Normalize {
         if epoch.planning {
             return Ok(rows.with_column("interval", interval)?);
         }
-        let unknown =
-            rows.clone().filter(column("reason").is_null().and(missing()).and(column("whole_day").is_not_true()))?;
-        let found = spacing::recognise(unknown.select(vec![column("symbol"), column("ts")])?).await?;
-        let mut by_width: BTreeMap<Interval, BTreeSet<&String>> = BTreeMap::new();
-        found.iter().for_each(|(symbol, width)| {
-            by_width.entry(*width).or_default().insert(symbol);
-        });
-        for (width, symbols) in by_width {
-            let of_these = column("symbol").in_list(symbols.into_iter().map(|it| lit(it.clone())).collect(), false);
-            interval = when(missing().and(of_these), lit(width.to_string())).otherwise(interval)?;
+        let unknown = || missing().and(column("reason").is_null());
+        let timed = || unknown().and(column("whole_day").is_not_true());
+        let dated = || unknown().and(column("whole_day"));
+        let stamps = rows.clone().filter(timed())?.select(vec![column("symbol"), column("ts")])?;
+        let dates = rows.clone().filter(dated())?.select(vec![column("symbol"), column("date")])?;
+        for (found, condition) in
+            [(spacing::recognise(stamps).await?, timed()), (spacing::recognise_dates(dates).await?, dated())]
+        {
+            let mut by_width: BTreeMap<Interval, Vec<Expr>> = BTreeMap::new();
+            for (symbol, width) in found {
+                by_width.entry(width).or_default().push(lit(symbol));
+            }
+            for (width, symbols) in by_width {
+                let of_these = condition.clone().and(column("symbol").in_list(symbols, false));
+                interval = when(of_these, by_symbol(lit(width.to_string()))).otherwise(interval)?;
+            }
         }
         Ok(rows.with_column("interval", interval)?)
     }
@@ -433,9 +486,7 @@ impl Transform for Normalize {
     async fn apply(&self, inputs: &Relations, epoch: &EpochContext) -> Result<Outputs> {
         let input = inputs.input()?;
         let raw = input.frame.schema().fields().clone();
-        if let Some(name) = &self.timezone {
-            zone(name)?;
-        }
+        self.check()?;
         // A source that learns its columns only by opening something knows none while a pipeline is planned, and none when
         // there is nothing to read: then there are no bars, of the type that bars have.
         if raw.is_empty() {
@@ -448,9 +499,16 @@ impl Transform for Normalize {
         let rows = shared(epoch, self.parsed(input, &mapped, epoch)?).await?;
         let rows = self.with_recognised(rows, epoch).await?;
         let place = inputs.input_name();
-        let mut outputs = Outputs::one(bars(&rows)?);
-        outputs.rejects.push(refused_as_read(&rows, place)?);
+        let mut bars = bars(&rows)?;
+        if epoch.planning {
+            // Whoever reads the plan of a later step sees a table of bars, not how the bars were made.
+            bars.frame = epoch.table(bars.schema(), vec![vec![]])?;
+        }
+        let mut outputs = Outputs::one(bars);
+        outputs.rejects.push(refused_as_read(&rows, place, self.bad_dates())?);
         outputs.rejects.push(refused_for_interval(&rows, place)?);
+        outputs.notes.push(date_note(&rows, self.bad_dates())?);
+        outputs.notes.push(lost_note(&rows)?);
         outputs.notes.extend(left_out_note(epoch, &mapped)?);
         if self.basis.is_none() && mapped.get("basis").is_none() {
             outputs.notes.push(basis_note(&rows)?);
@@ -458,8 +516,15 @@ impl Transform for Normalize {
         Ok(outputs)
     }
 
+    fn remedy(&self) -> Option<&str> {
+        Some(
+            "the interval of its bars can only be told by their spacing, and for that the whole series must be there: give it, as in `interval = \"5m\"` or `interval = \"1wk\"`, or set mode = \"full\"",
+        )
+    }
+
+    /// Row by row, but where an interval had to be recognised.
     fn scope(&self) -> Scope {
-        Scope::Row
+        if self.interval.is_some() { Scope::Row } else { Scope::ByPlan }
     }
 
     fn definition(&self) -> serde_json::Value {
@@ -481,6 +546,7 @@ impl Transform for Normalize {
             "date_order": self.date_order,
             "decimal_comma": self.decimal_comma,
             "timezone": self.timezone,
+            "bad_dates": self.bad_dates(),
         })
     }
 }
@@ -528,6 +594,11 @@ fn is_clock(field: &arrow::datatypes::FieldRef) -> bool {
     is_text(field.data_type()) || matches!(field.data_type(), DataType::Time32(_) | DataType::Time64(_))
 }
 
+/// Whether a row is a bar.
+fn is_bar() -> Expr {
+    column("reason").is_null().and(column("interval").is_not_null()).and(refuses_day().is_not_true())
+}
+
 /// The rows that are bars, in the canonical columns.
 fn bars(rows: &DataFrame) -> Result<Relation> {
     let unit = |units: &[IntervalUnit]| {
@@ -548,10 +619,7 @@ fn bars(rows: &DataFrame) -> Result<Relation> {
         .when(unit(&[Unit::Year]), truncated("year"))
         .otherwise(column("date"))?;
     let seq = rows.schema().has_column_with_unqualified_name(SOURCE_SEQ);
-    let kept = rows
-        .clone()
-        .filter(column("reason").is_null().and(column("interval").is_not_null()).and(refuses_day().is_not_true()))?;
-    let staged = kept.with_column("__intraday", intraday)?.with_column("__day", day)?;
+    let staged = rows.clone().filter(is_bar())?.with_column("__intraday", intraday)?.with_column("__day", day)?;
     let mut out = Vec::new();
     for field in bar_schema().fields() {
         let name = field.name().as_str();
@@ -603,8 +671,10 @@ fn position() -> Expr {
     ])
 }
 
-fn refused_as_read(rows: &DataFrame, place: &str) -> Result<DataFrame> {
+fn refused_as_read(rows: &DataFrame, place: &str, bad_dates: Action) -> Result<DataFrame> {
     let refused = rows.clone().filter(column("reason").is_not_null())?;
+    let refused =
+        if bad_dates == Action::DeadLetter { refused } else { refused.filter(column("undated").is_not_true())? };
     let partition = coalesce(vec![column("file"), lit(place)]);
     let has_seq = refused.schema().has_column_with_unqualified_name(SOURCE_SEQ);
     let position =
@@ -622,6 +692,36 @@ fn refused_for_interval(rows: &DataFrame, place: &str) -> Result<DataFrame> {
     .otherwise(concat(vec![lit("a bar of interval `"), column("interval"), lit("` needs a time of day")]))?;
     let refused = refused.drop_columns(&["reason", "payload"])?;
     reject_frame(refused, place, position(), column("symbol"), reason)
+}
+
+/// Rows without a date that can be read, by symbol.
+fn date_note(rows: &DataFrame, action: Action) -> Result<DataFrame> {
+    let found = rows.clone().filter(column("undated"))?;
+    let found = found
+        .aggregate(vec![column("symbol")], vec![count(lit(1_i64)).alias("n"), min(column("reason")).alias("reason")])?;
+    let (level, done) = match action {
+        Action::DeadLetter => ("info", "refused"),
+        Action::Fail => ("fail", "not allowed"),
+        Action::Drop | Action::Off => ("info", "dropped"),
+    };
+    let text = concat(vec![lit(format!("{done}: ")), column("reason")]);
+    note_frame(found, lit("normalize.date"), column("symbol"), column("n"), lit(level), text)
+}
+
+/// Symbols of which no row is a bar.
+fn lost_note(rows: &DataFrame) -> Result<DataFrame> {
+    let kept = count(lit(1_i64)).filter(is_bar()).build()?;
+    let found = rows.clone().aggregate(
+        vec![column("symbol")],
+        vec![count(lit(1_i64)).alias("n"), kept.alias("kept"), min(column("reason")).alias("reason")],
+    )?;
+    let found = found.filter(column("kept").eq(lit(0_i64)).and(column("symbol").is_not_null()))?;
+    let unrecognised = lit("its interval cannot be recognised");
+    let text = concat(vec![
+        lit("lost all of its rows in this epoch, some because "),
+        coalesce(vec![column("reason"), unrecognised]),
+    ]);
+    note_frame(found, lit("normalize.lost"), column("symbol"), column("n"), lit("warning"), text)
 }
 
 fn left_out_note(epoch: &EpochContext, mapped: &Mapped) -> Result<Option<DataFrame>> {

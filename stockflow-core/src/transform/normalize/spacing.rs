@@ -1,20 +1,24 @@
-//! Recognises the interval of bars by the distance of their time stamps.
+//! Recognises the interval of bars by the distance of their time stamps, and that of dates without a time of day.
 
 use std::collections::BTreeMap;
 
 use arrow::array::{Array, RecordBatch};
+use arrow::datatypes::DataType;
 use datafusion::common::cast::{as_int64_array, as_string_array};
-use datafusion::functions_aggregate::expr_fn::count;
+use datafusion::functions_aggregate::expr_fn::{count, max, min};
 use datafusion::functions_window::expr_fn::lag;
 use datafusion::logical_expr::{cast, lit};
 use datafusion::prelude::DataFrame;
 
 use crate::error::Result;
-use crate::transform::expr::{ascending, column, running};
+use crate::transform::expr::{ascending, column, midnight, running};
 use crate::transform::interval::{Interval, IntervalUnit};
 
 /// The fewest distances that are believed.
 const FEWEST: i64 = 3;
+
+/// No two bars of a wider interval are nearer than this: a week with a holiday on its Monday is stamped a day later.
+const LEAST_DAYS: i64 = 5;
 
 /// How often each distance (seconds) occurs.
 type Distances = BTreeMap<i64, i64>;
@@ -24,8 +28,47 @@ type Distances = BTreeMap<i64, i64>;
 /// A symbol's shortest distance counts if at least half of all its distances are equal to it, and there are three of them:
 /// a wrong width would be a wrong key, so what is not sure is left out.
 pub(super) async fn recognise(rows: DataFrame) -> Result<BTreeMap<String, Interval>> {
+    let found = distances(rows).await?;
+    Ok(found.into_iter().filter_map(|(symbol, distances)| width_of(&distances).map(|it| (symbol, it))).collect())
+}
+
+/// The interval of each symbol whose dates (`symbol`, `date`) are surely no daily ones: regular, and a week or more apart.
+///
+/// Everything else is daily: a few rows far from each other are what a correction brings.
+pub(super) async fn recognise_dates(rows: DataFrame) -> Result<BTreeMap<String, Interval>> {
+    let Some(rows) = sparse(rows).await? else { return Ok(BTreeMap::new()) };
+    let found = distances(rows.select(vec![column("symbol"), midnight(column("date")).alias("ts")])?).await?;
+    let wide = |distances: &Distances| distances.keys().all(|it| *it >= LEAST_DAYS * 86_400);
+    let width = |distances: &Distances| width_of(distances).filter(|it| wide(distances) && *it > Interval::DAY);
+    Ok(found.into_iter().filter_map(|(symbol, distances)| width(&distances).map(|it| (symbol, it))).collect())
+}
+
+/// The rows of symbols with fewer than a date every other day, which no daily series has; `None` without such a symbol.
+///
+/// One grouping tells, so that daily data need not be sorted for it.
+async fn sparse(rows: DataFrame) -> Result<Option<DataFrame>> {
+    let day = |date| cast(cast(date, DataType::Int32), DataType::Int64);
+    let spans = rows.clone().aggregate(
+        vec![column("symbol")],
+        vec![
+            count(lit(1_i64)).alias("n"),
+            min(day(column("date"))).alias("from"),
+            max(day(column("date"))).alias("to"),
+        ],
+    )?;
+    let few =
+        column("n").gt(lit(FEWEST)).and((column("to") - column("from")).gt_eq((column("n") - lit(1_i64)) * lit(2_i64)));
+    let batches = spans.filter(few)?.select(vec![column("symbol")])?.collect().await?;
+    let mut symbols = Vec::new();
+    for batch in &batches {
+        symbols.extend(as_string_array(batch.column(0))?.iter().flatten().map(lit));
+    }
+    if symbols.is_empty() { Ok(None) } else { Ok(Some(rows.filter(column("symbol").in_list(symbols, false))?)) }
+}
+
+async fn distances(rows: DataFrame) -> Result<BTreeMap<String, Distances>> {
     let before = running(lag(column("ts"), Some(1), None), &["symbol"], vec![ascending(column("ts"))])?;
-    let micros = |expr| cast(expr, arrow::datatypes::DataType::Int64);
+    let micros = |expr| cast(expr, DataType::Int64);
     let batches = rows
         .select(vec![column("symbol"), micros(column("ts")).alias("at"), micros(before).alias("before")])?
         .select(vec![column("symbol"), ((column("at") - column("before")) / lit(1_000_000_i64)).alias("seconds")])?
@@ -37,7 +80,7 @@ pub(super) async fn recognise(rows: DataFrame) -> Result<BTreeMap<String, Interv
     for batch in &batches {
         collect(batch, &mut by_symbol)?;
     }
-    Ok(by_symbol.into_iter().filter_map(|(symbol, distances)| width_of(&distances).map(|it| (symbol, it))).collect())
+    Ok(by_symbol)
 }
 
 fn collect(batch: &RecordBatch, by_symbol: &mut BTreeMap<String, Distances>) -> Result<()> {

@@ -138,9 +138,8 @@ impl Transform for Quality {
         let jumps = named(jump::jumps(&rows, self.threshold, self.splits(inputs, epoch).await?)?, "jump_")?;
         let all = all.join(gaps, JoinType::Left, &QUALITY_KEY, &["gap_symbol", "gap_interval"], None)?;
         let all = all.join(jumps, JoinType::Left, &QUALITY_KEY, &["jump_symbol", "jump_interval"], None)?;
-        Ok(Outputs::one(
-            Relation::new(all.select(report()?)?).with_key(QUALITY_KEY).with_version(Some(REVISION.into())),
-        ))
+        let report = Relation::new(all.select(report()?)?).with_key(QUALITY_KEY).with_version(Some(REVISION.into()));
+        Ok(Outputs::one(report.with_unique_keys()))
     }
 
     fn reads(&self) -> Vec<String> {

@@ -2,8 +2,11 @@
 //!
 //! Whatever decides their result is an argument, so a plan that names them means the same on any machine.
 
+mod by_symbol;
 mod file_symbol;
+mod no_volume;
 mod number;
+mod period;
 mod product;
 mod required;
 mod row_json;
@@ -22,8 +25,11 @@ use datafusion::logical_expr::{
 };
 use datafusion::scalar::ScalarValue;
 
+pub(crate) use by_symbol::{by_symbol, is_by_symbol};
 pub(crate) use file_symbol::file_symbol;
+pub(crate) use no_volume::no_volume;
 pub(crate) use number::number;
+pub(crate) use period::period;
 pub(crate) use product::product;
 pub(crate) use required::required;
 pub(crate) use row_json::row_json;
@@ -33,7 +39,16 @@ pub(crate) use width::{part_of, per_year, width};
 
 /// Every scalar function of the transforms, for a session or a codec.
 pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
-    let mut all = vec![file_symbol::udf(), number::udf(), required::udf(), row_json::udf(), stamp::udf()];
+    let mut all = vec![
+        by_symbol::udf(),
+        file_symbol::udf(),
+        no_volume::udf(),
+        number::udf(),
+        period::udf(),
+        required::udf(),
+        row_json::udf(),
+        stamp::udf(),
+    ];
     all.extend(width::udfs());
     all
 }

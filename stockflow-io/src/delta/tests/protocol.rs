@@ -88,6 +88,55 @@ async fn a_kill_between_revisions_and_table_is_made_good() {
     assert_eq!(closes(&lake.url("bars")).await, "A 2024-01-02 2.0");
 }
 
+/// A runner that slept within `open` (a suspended machine) must not take what a newer one has written for its own leftovers.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_overtaken_open_deletes_nothing_of_the_newer_runner() {
+    let lake = Lake::new();
+    let sink = lake.sink();
+    write_new(&sink, 1, &one(1.0)).await;
+    // The old runner has taken the table and sleeps before it sweeps.
+    let mut slow = super::super::table::Table::new(super::super::place::Place::parse(&lake.url("bars")).unwrap(), &id());
+    slow.refresh().await.unwrap();
+    let new = lake.sink();
+    new.open(&id(), Generation(3)).await.unwrap();
+    write(&new, 2, &one(2.0)).await.unwrap();
+    drop(new.stage(&token(3), &one(3.0)).await.unwrap());
+    let before = lake.objects("bars");
+    super::super::open::sweep(&slow, &id(), Generation(2)).await.unwrap();
+    assert_eq!(lake.objects("bars"), before);
+    assert_eq!(closes(&lake.url("bars")).await, "A 2024-01-02 2.0");
+}
+
+/// Killed between revisions and table, and then what it had read is gone: another epoch comes in its place.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_revisions_of_an_abandoned_epoch_are_withdrawn() {
+    let lake = Lake::new();
+    let sink = lake.sink();
+    write_new(&sink, 1, &rows(&[bar("A", "2024-01-02", 1.0, "2024-02-01"), bar("B", "2024-01-02", 1.0, "2024-02-01")])).await;
+    drop(sink);
+    let place = super::super::place::Place::parse(&lake.url("bars")).unwrap();
+    {
+        let mut opened = super::super::open::open(&place, &id(), Generation(2), None).await.unwrap();
+        let settings = super::super::attempt::Settings::new(place);
+        let mut attempt =
+            super::super::attempt::Attempt::write(&settings, &mut opened, &token(2), &one(2.0)).await.unwrap();
+        let revisions = attempt.revisions.take().unwrap();
+        super::super::commit::commit_revisions(&mut opened, &token(2), attempt.id, &revisions).await.unwrap();
+    }
+    assert_eq!(query(&lake.url("bars_revisions"), "SELECT symbol, close FROM t").await, "A 1.0");
+    let sink = lake.sink();
+    sink.open(&id(), Generation(3)).await.unwrap();
+    let other = stockflow_core::token::EpochToken { epoch: 2, hash: 99 };
+    let staged = sink.stage(&other, &rows(&[bar("B", "2024-01-02", 5.0, "2024-02-03")])).await.unwrap();
+    sink.commit(staged).await.unwrap();
+    assert_eq!(query(&lake.url("bars_revisions"), "SELECT symbol, close FROM t").await, "B 1.0");
+    assert_eq!(closes(&lake.url("bars")).await, "A 2024-01-02 1.0 | B 2024-01-02 5.0");
+    // Nothing that the tables list is ever swept away.
+    let sink = lake.sink();
+    sink.open(&id(), Generation(4)).await.unwrap();
+    assert_eq!(query(&lake.url("bars_revisions"), "SELECT symbol, close FROM t").await, "B 1.0");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_older_runner_is_fenced() {
     for written_before in [false, true] {

@@ -1,12 +1,14 @@
 //! NDJSON: one JSON object a line.
 //!
 //! A field that is missing or null is NULL; an object or a list is text (its JSON). Text in a column of numbers is read
-//! like a cell of CSV. A field that no column was planned for refuses the row: nothing is dropped silently.
+//! like a cell of CSV. A field that no column was planned for refuses the row, and so does a field that is there twice:
+//! nothing is dropped silently.
 
 use std::borrow::Cow;
 
 use memchr::memchr;
-use serde_json::{Map, Value};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::Value;
 
 use super::cell::{Cell, Kind, parse};
 use super::csv::{payload, symbol};
@@ -15,6 +17,7 @@ use super::rows::{Rows, Shape};
 /// Reads the lines of a buffer that begins at a line; gives the bytes and lines that were read.
 pub(super) fn parse_lines(buf: &[u8], first_line: u64, eof: bool, shape: &Shape, rows: &mut Rows<'_>) -> (usize, u64) {
     let mut cells = vec![Cell::Null; shape.columns.len()];
+    let mut seen = vec![false; shape.columns.len()];
     let (mut pos, mut line) = (0, first_line);
     while pos < buf.len() {
         let (end, next) = match memchr(b'\n', &buf[pos..]) {
@@ -25,12 +28,14 @@ pub(super) fn parse_lines(buf: &[u8], first_line: u64, eof: bool, shape: &Shape,
         let text = &buf[pos..end];
         if !text.iter().all(u8::is_ascii_whitespace) {
             cells.fill(Cell::Null);
-            match serde_json::from_slice::<Value>(text) {
-                Ok(Value::Object(object)) => match read_object(object, shape, &mut cells) {
+            match serde_json::from_slice::<Object>(text) {
+                Ok(object) => match read_object(object, shape, &mut cells, &mut seen) {
                     Ok(()) => rows.push(line, &mut cells),
                     Err(reason) => rows.refuse(line, symbol(shape, &cells), reason, payload(text)),
                 },
-                Ok(_) => rows.refuse(line, None, "it is no JSON object".into(), payload(text)),
+                Err(error) if error.is_data() => {
+                    rows.refuse(line, None, "it is no JSON object".into(), payload(text));
+                }
                 Err(_) if std::str::from_utf8(text).is_err() => {
                     rows.refuse(line, None, "it is not UTF-8 text".into(), payload(text))
                 }
@@ -54,13 +59,42 @@ fn without_place(error: &serde_json::Error) -> String {
     }
 }
 
-fn read_object(object: Map<String, Value>, shape: &Shape, cells: &mut [Cell<'_>]) -> Result<(), String> {
+/// One line's fields in their order, doubled names included.
+struct Object(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
+        impl<'de> Visitor<'de> for Fields {
+            type Value = Object;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object, A::Error> {
+                let mut fields = Vec::new();
+                while let Some(field) = map.next_entry()? {
+                    fields.push(field);
+                }
+                Ok(Object(fields))
+            }
+        }
+        deserializer.deserialize_map(Fields)
+    }
+}
+
+fn read_object(object: Object, shape: &Shape, cells: &mut [Cell<'_>], seen: &mut [bool]) -> Result<(), String> {
+    seen.fill(false);
     let mut first_error = None;
-    for (name, value) in object {
-        let read = match shape.find(&name).map(|idx| (idx, Kind::of(&shape.columns[idx].data_type))) {
+    for (name, value) in object.0 {
+        let idx = shape.find(&name);
+        let was_there = idx.and_then(|idx| seen.get_mut(idx)).is_some_and(|seen| std::mem::replace(seen, true));
+        let read = match idx.map(|idx| (idx, Kind::of(&shape.columns[idx].data_type))) {
+            _ if was_there => Err(format!("field `{name}` is there twice (case does not count)")),
             _ if value.is_null() => continue,
             None => Err(format!(
-                "field `{name}` is not among the columns that the file's first lines have; declare it under `columns`"
+                "field `{name}` is not among the columns that the file's first lines have; declare it under `types`"
             )),
             Some((_, None)) => continue,
             Some((idx, Some(kind))) => read_value(value, kind)
@@ -110,11 +144,8 @@ fn text_of(value: &Value) -> Cow<'_, str> {
 
 /// The fields of one line as text, for guessing types; nothing if the line is no object.
 pub(crate) fn cells_of(line: &[u8]) -> Vec<(String, String)> {
-    match serde_json::from_slice::<Value>(line) {
-        Ok(Value::Object(object)) => object
-            .into_iter()
-            .map(|(name, value)| (name, if value.is_null() { String::new() } else { text_of(&value).into_owned() }))
-            .collect(),
-        _ => Vec::new(),
-    }
+    let text = |(name, value): (String, Value)| {
+        (name, if value.is_null() { String::new() } else { text_of(&value).into_owned() })
+    };
+    serde_json::from_slice::<Object>(line).map(|object| object.0.into_iter().map(text).collect()).unwrap_or_default()
 }

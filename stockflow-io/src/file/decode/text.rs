@@ -46,6 +46,8 @@ struct Parsed {
 pub(crate) fn bad_start(start: &[u8]) -> Option<&'static str> {
     match start {
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Some("it is UTF-16 text; save it as UTF-8"),
+        // Text without the mark: its first letter is half zero.
+        [0, _, ..] | [_, 0, ..] => Some("it is UTF-16 text or binary data; save it as UTF-8"),
         [0x1f, 0x8b, ..] => Some("it is gzip data; let its name end with `.gz`"),
         [0x28, 0xb5, 0x2f, 0xfd, ..] => Some("it is zstd data; let its name end with `.zst`"),
         [b'P', b'A', b'R', b'1', ..] => Some("it is a Parquet file; let its name end with `.parquet`"),

@@ -9,25 +9,27 @@ use futures::StreamExt;
 use stockflow_core::sink::{EpochRows, Written};
 use stockflow_core::token::EpochToken;
 use stockflow_core::{Error, Result};
-use uuid::Uuid;
 
 use super::log::DataFile;
-use super::{Contents, FileSink, Opened, StagedFiles, encode};
+use super::{Contents, FileSink, Opened, StagedFiles, attempt, encode, segment};
+use crate::location::origin;
+
+/// After so many commits the log is pruned, so that a long run need not be opened again.
+const PRUNE: u64 = 32;
 
 impl FileSink {
-    /// Writes each partition that has rows as a file of its own. The nonce keeps an attempt that is still running
-    /// somewhere from writing into a file that this one publishes.
+    /// Writes each partition that has rows as a file of its own.
     pub(super) async fn stage_parts(
         &self,
+        opened: &Opened,
         epoch: &EpochToken,
         rows: &EpochRows,
         schema: &SchemaRef,
     ) -> Result<Vec<DataFile>> {
-        let nonce = Uuid::new_v4().simple().to_string();
-        let nonce = nonce.get(..8).unwrap_or_default();
         let mut tasks = Vec::new();
         for (part, stream) in rows.partitions().await?.into_iter().enumerate() {
-            let file = format!("epoch={:010}/part-{part:05}-{nonce}.{}", epoch.epoch, self.format);
+            let name = attempt::name(&format!("part-{part:05}"), opened.generation, self.format.as_str());
+            let file = format!("epoch={:010}/{name}", epoch.epoch);
             let (place, format, schema) = (self.place.join(&file), self.format, Arc::clone(schema));
             tasks.push(SpawnedTask::spawn(async move {
                 // An empty partition leaves no file: look before opening one.
@@ -76,32 +78,57 @@ impl FileSink {
             self.drop_staged(&staged.files).await?;
             return Ok(Written { rows, bytes: Some(bytes), location, refused: Vec::new() });
         }
-        let mut files = opened.visible.as_ref().map(|visible| visible.files.clone()).unwrap_or_default();
+        let (segments, mut files) = match &opened.visible {
+            Some(visible) => (visible.segments.clone(), visible.files.clone()),
+            None => Default::default(),
+        };
         files.extend(staged.files.into_iter().filter(|file| file.rows > 0));
-        let visible = Contents { token: token.to_string(), columns: staged.columns, files };
+        let visible = Contents { token: token.to_string(), columns: staged.columns, segments, files };
+        let visible = segment::cut(&self.place, opened.generation, visible).await?;
         let entry = self.new_entry(&opened).with_visible(Some(visible.clone()));
         let last = self.publish(&opened, &entry).await?;
         self.remember(Opened { last, visible: Some(visible), ..opened });
+        if last % PRUNE == 0
+            && let Err(error) = self.log().prune(last).await
+        {
+            tracing::debug!(%error, "old log entries stay until the sink is opened again");
+        }
         Ok(Written { rows, bytes: Some(bytes), location, refused: Vec::new() })
     }
 
-    /// Removes files of ours that no entry lists: what other attempts left.
-    pub(super) async fn remove_parts(&self, visible: Option<&Contents>) -> Result<()> {
-        let listed: HashSet<String> = visible
-            .iter()
-            .flat_map(|visible| &visible.files)
-            .map(|file| self.place.join(&file.file).path().to_string())
-            .collect();
+    /// Removes what older runners left: their files and segments that the log, read after our claim, does not name.
+    pub(super) async fn remove_parts(&self, opened: &Opened, visible: Option<&Contents>) -> Result<()> {
+        let mut named = HashSet::new();
+        if let Some(visible) = visible {
+            named.extend(segment::files(&self.place, visible).await?.into_iter().map(|file| file.file));
+            named.extend(visible.segments.iter().map(|name| format!("{}/{name}", segment::FOLDER)));
+        }
         for meta in self.place.list().await? {
             let Some(parts) = meta.location.prefix_match(self.place.path()) else { continue };
-            let parts: Vec<_> = parts.map(|part| part.as_ref().to_owned()).collect();
-            let is_ours =
-                matches!(parts.as_slice(), [folder, file] if folder.starts_with("epoch=") && file.starts_with("part-"));
-            if is_ours && !listed.contains(meta.location.as_ref()) {
-                tracing::debug!(file = %meta.location, "a file of an unfinished attempt is removed");
+            let below = parts.map(|part| part.as_ref().to_owned()).collect::<Vec<_>>().join("/");
+            let Some((folder, name)) = below.rsplit_once('/') else { continue };
+            if is_ours(folder) && attempt::is_older(name, opened.generation) && !named.contains(&below) {
+                tracing::debug!(file = below, "a file of an unfinished attempt is removed");
                 self.place.delete(&meta.location).await?;
+            }
+        }
+        self.remove_uploads(opened).map_err(|error| Error::connector(origin(&self.text), "delete", error))
+    }
+
+    fn remove_uploads(&self, opened: &Opened) -> std::io::Result<()> {
+        let Some(output) = self.place.local_path().filter(|output| output.is_dir()) else { return Ok(()) };
+        attempt::remove_uploads(&output.join(segment::FOLDER), opened.generation)?;
+        for entry in std::fs::read_dir(output)? {
+            let entry = entry?;
+            if entry.file_name().to_str().is_some_and(is_ours) {
+                attempt::remove_uploads(&entry.path(), opened.generation)?;
             }
         }
         Ok(())
     }
+}
+
+/// Whether files of ours are in a folder, named by its path below the output.
+fn is_ours(folder: &str) -> bool {
+    folder == segment::FOLDER || (folder.starts_with("epoch=") && !folder.contains('/'))
 }

@@ -4,10 +4,8 @@ use std::fmt::Write as _;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use arrow::csv::WriterBuilder as CsvBuilder;
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::error::ArrowError;
-use arrow::json::writer::{LineDelimited, WriterBuilder as JsonBuilder};
 use arrow::record_batch::RecordBatch;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::TryStreamExt;
@@ -24,6 +22,7 @@ use stockflow_core::{Error, Result};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use super::log::DataFile;
+use super::{csv, ndjson};
 use crate::file::format::FileFormat;
 use crate::location::{Location, origin, refuse};
 
@@ -68,13 +67,7 @@ pub(super) async fn write(
         FileFormat::Csv | FileFormat::Ndjson => text(&mut writer, place, format, schema, rows).await,
     };
     match written {
-        Ok(rows) => {
-            let mut sha256 = String::with_capacity(64);
-            for byte in writer.hash.finalize() {
-                let _ = write!(sha256, "{byte:02x}");
-            }
-            Ok(DataFile { file, rows, bytes: writer.bytes, sha256 })
-        }
+        Ok(rows) => Ok(DataFile { file, rows, bytes: writer.bytes, sha256: hex(writer.hash) }),
         Err((error, is_open)) => {
             if is_open && let Err(error) = writer.inner.abort().await {
                 tracing::debug!(%error, "an upload could not be given up");
@@ -156,15 +149,19 @@ async fn text(
 pub(crate) fn encode(format: FileFormat, batch: &RecordBatch, header: bool) -> Result<Vec<u8>, ArrowError> {
     let mut bytes = Vec::with_capacity(batch.num_rows() * 64);
     match format {
-        FileFormat::Csv => CsvBuilder::new().with_header(header).build(&mut bytes).write(batch)?,
-        _ => {
-            // A key without a value stays visible, so that an empty column can be read back.
-            let mut writer = JsonBuilder::new().with_explicit_nulls(true).build::<_, LineDelimited>(&mut bytes);
-            writer.write(batch)?;
-            writer.finish()?;
-        }
+        FileFormat::Csv => csv::write(batch, header, &mut bytes)?,
+        _ => ndjson::write(batch, &mut bytes)?,
     }
     Ok(bytes)
+}
+
+/// A hash as the log keeps it.
+pub(crate) fn hex(hash: Sha256) -> String {
+    let mut text = String::with_capacity(64);
+    for byte in hash.finalize() {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
 }
 
 /// Counts and hashes what goes through.

@@ -4,9 +4,12 @@
 //! <output>/_stockflow/log/00000000000000000001.json    created, never changed
 //! ```
 //!
-//! Each entry tells all there is to know, so readers follow the newest one. An entry is written with create-if-absent at
-//! the number after the newest: a runner that was overtaken meets the other's entry there and stops. This needs no
-//! conditional update, which the local file system lacks.
+//! Each entry tells all there is to know (older files by the names of [segments](super::segment)), so readers follow the
+//! newest one. An entry is written with create-if-absent at the number after the newest: a runner that was overtaken meets
+//! the other's entry there and stops. This needs no conditional update, which the local file system lacks.
+//!
+//! Old entries are removed, so a runner that slept long enough finds its number free again. An entry therefore counts only
+//! if no higher number is there once it is written: the newest entry is never removed, so then there never was one.
 
 use chrono::{DateTime, Utc};
 use object_store::{ObjectStoreExt, PutMode, PutOptions};
@@ -28,7 +31,12 @@ const KEEP: u64 = 64;
 pub(crate) struct Contents {
     /// The epoch that was written last, in the text form of [`EpochToken`].
     pub(crate) token: String,
+    /// The union over the epochs.
     pub(crate) columns: Vec<ColumnPin>,
+    /// Lists of older files (mode append).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) segments: Vec<String>,
+    /// The files since the newest segment.
     pub(crate) files: Vec<DataFile>,
 }
 
@@ -86,8 +94,8 @@ impl Entry {
         self
     }
 
-    pub(super) fn with_next(mut self, next: Contents) -> Self {
-        self.next = Some(next);
+    pub(super) fn with_next(mut self, next: Option<Contents>) -> Self {
+        self.next = next;
         self
     }
 
@@ -157,19 +165,20 @@ impl TableLog {
         }
     }
 
-    /// Writes an entry at a number; false if another's is there.
+    /// Writes an entry at a number; false if another's is there, or a newer one.
     pub(super) async fn append(&self, number: u64, entry: &Entry) -> Result<bool> {
         let place = self.place(number);
         let bytes = serde_json::to_vec(entry)
             .map_err(|error| Error::internal(format!("a log entry cannot be written: {error}")))?;
         let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-        match self.0.store().put_opts(place.path(), bytes.into(), options).await {
-            Ok(_) => Ok(true),
+        let is_ours = match self.0.store().put_opts(place.path(), bytes.into(), options).await {
+            Ok(_) => true,
             Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
-                Ok(self.read(number).await?.is_some_and(|there| there.nonce == entry.nonce))
+                self.read(number).await?.is_some_and(|there| there.nonce == entry.nonce)
             }
-            Err(error) => Err(Error::connector(origin(place.text()), "write", error)),
-        }
+            Err(error) => return Err(Error::connector(origin(place.text()), "write", error)),
+        };
+        Ok(is_ours && self.numbers().await?.last() == Some(&number))
     }
 
     /// Removes all but the newest entries.

@@ -1,15 +1,19 @@
 //! File sinks: Parquet, CSV and NDJSON, one object that is replaced or a folder that grows.
 
 mod append;
+mod attempt;
+mod columns;
+mod csv;
 mod encode;
 mod log;
+mod ndjson;
 mod overwrite;
+mod segment;
 
 use std::fmt;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use object_store::ObjectStore;
 use object_store::path::Path;
@@ -19,13 +23,15 @@ use stockflow_core::sink::{EpochRows, Fence, Idempotence, Sink, Staged, WriteMod
 use stockflow_core::token::{EpochToken, Generation, SinkId};
 use stockflow_core::{Error, Result};
 
-pub(crate) use encode::encode;
-pub(super) use log::{Contents, TableLog};
+pub(super) use columns::schema as schema_of;
+pub(crate) use encode::{encode, hex};
+pub(super) use log::{DataFile, TableLog};
+pub(super) use segment::files as files_of;
 
 use super::format::FileFormat;
 use super::pin::ColumnPin;
 use crate::location::{Location, refuse};
-use log::{DataFile, Entry};
+use log::{Contents, Entry};
 
 /// What a file sink does with the rows that are there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,24 +79,28 @@ impl FromStr for SinkMode {
 /// which is one step on a local disk and one copy in an object store. A Parquet footer carries `stockflow.token` and
 /// `stockflow.sink`; for CSV and NDJSON, the log beside the object knows the SHA-256 of what each epoch wrote.
 ///
-/// *Append*: a folder with files `epoch=0000000007/part-00000-<nonce>.parquet`, of which those are visible that the newest
-/// entry of the log `_stockflow/log/` lists; [`ManifestTable`](super::ManifestTable) reads them. Readers that know nothing
-/// of the log (a glob) may see an epoch while it is being written.
+/// *Append*: a folder with files `epoch=0000000007/part-00000-g<generation>-<nonce>.parquet`, of which those are visible that
+/// the newest entry of the log `_stockflow/log/` names, itself or by lists in `_stockflow/files/`;
+/// [`ManifestTable`](super::ManifestTable) reads them. Readers that know nothing of the log (a glob) may see an epoch while it
+/// is being written. The columns are the union over the epochs: an epoch may bring new ones and lack others (NULL), and an
+/// Int64 may become a Float64.
 ///
 /// Rows stand as they come, a file for each partition that has any. Parquet: zstd, level 1; no dictionary for floats.
-/// CSV: a header, NULL is an empty cell, times as RFC 3339. NDJSON: every key is there, NULL and non-finite numbers are `null`.
+/// CSV: a header, NULL is an empty cell and the empty text is `""`, times as RFC 3339. NDJSON: every key is there, NULL is
+/// `null`, and numbers that JSON lacks are the texts `"NaN"`, `"inf"` and `"-inf"`.
 ///
 /// # Guarantees
 ///
 /// Transactional: rows and token become visible together. Fencing is atomic in mode append (the log entry that publishes
 /// an epoch cannot be written once a newer generation has written its claim); in mode overwrite the claim is checked, and
-/// the older runner's staged object removed, but a runner that stalls within the very move may still finish it.
+/// the older runner's staged object removed before the token is read, but a runner that stalls within the very move may
+/// still finish it. What is removed are leftovers of older generations only, so a runner that wakes up late harms nothing.
 /// Guarantees are for crashes of the process: files are not synced to the disk one by one.
 ///
 /// # Errors
 ///
-/// Class config for a column that the format cannot hold (lists and structs in CSV), an output of another sink, mode or format,
-/// a full disk, a folder that cannot be written.
+/// Class config for a column that the format cannot hold (lists and structs in CSV) or that has another type than in earlier
+/// epochs (mode append), an output of another sink, mode or format, a full disk, a folder that cannot be written.
 pub struct FileSink {
     text: String,
     place: Location,
@@ -230,45 +240,21 @@ fn fenced(opened: &Opened, newer: u64) -> Error {
     Error::Fenced { pipeline: opened.sink.pipeline.clone(), own: opened.generation.0, newer }
 }
 
-/// Columns in the form that the log keeps.
-fn columns(schema: &SchemaRef) -> Vec<ColumnPin> {
-    schema
-        .fields()
-        .iter()
-        .map(|field| ColumnPin { name: field.name().clone(), data_type: field.data_type().to_string() })
-        .collect()
-}
-
 #[async_trait]
 impl Sink for FileSink {
     /// A runner of an older generation than the newest that opened the output is told the token, but takes nothing over:
     /// its `commit` is refused.
     async fn open(&self, sink: &SinkId, generation: Generation) -> Result<Option<EpochToken>> {
         self.check_place().await?;
-        let opened = loop {
-            let newest = self.newest(sink).await?;
-            let (last, entry) = newest.map_or((0, None), |(number, entry)| (number, Some(entry)));
-            let holder = entry.as_ref().map(|entry| entry.generation);
-            let visible = self.visible(entry).await?;
-            let mut opened = Opened { sink: sink.clone(), generation, last, visible, newer: None };
-            match holder {
-                Some(holder) if holder > generation.0 => opened.newer = Some(holder),
-                Some(holder) if holder == generation.0 => {}
-                _ => {
-                    let claim = self.new_entry(&opened).with_visible(opened.visible.clone());
-                    if !self.log().append(last + 1, &claim).await? {
-                        continue;
-                    }
-                    opened.last = last + 1;
-                }
-            }
-            break opened;
-        };
-        let token = opened.visible.as_ref().and_then(Contents::token);
+        let (mut opened, entry) = self.claim(sink, generation).await?;
+        // From here on no older runner can publish anything, so what it staged may go; only then is it certain what the
+        // output holds.
         if opened.newer.is_none() {
-            self.remove_leftovers(opened.visible.as_ref()).await?;
+            self.remove_leftovers(&opened, entry.as_ref()).await?;
             self.log().prune(opened.last).await?;
         }
+        opened.visible = self.visible(entry).await?;
+        let token = opened.visible.as_ref().and_then(Contents::token);
         self.remember(opened);
         Ok(token)
     }
@@ -277,12 +263,19 @@ impl Sink for FileSink {
         let opened = self.opened()?;
         let schema = Arc::clone(&rows.relation().schema);
         encode::check(self.format, &schema, &self.text)?;
-        let files = match self.mode {
-            SinkMode::Append => self.stage_parts(epoch, rows, &schema).await?,
-            SinkMode::Overwrite => vec![self.stage_object(&opened, epoch, rows, &schema).await?],
+        let staged = match self.mode {
+            SinkMode::Append => {
+                let known = opened.visible.as_ref().map_or(&[][..], |visible| &visible.columns);
+                let columns = columns::unite(&rows.relation().name, &self.text, known, &schema)?;
+                StagedFiles { columns, files: self.stage_parts(&opened, epoch, rows, &schema).await? }
+            }
+            SinkMode::Overwrite => {
+                let file = self.stage_object(&opened, epoch, rows, &schema).await?;
+                StagedFiles { columns: columns::pins(&schema), files: vec![file] }
+            }
         };
-        let n = files.iter().map(|file| file.rows).sum();
-        Ok(Staged::new(*epoch, n, StagedFiles { columns: columns(&schema), files }))
+        let n = staged.files.iter().map(|file| file.rows).sum();
+        Ok(Staged::new(*epoch, n, staged))
     }
 
     async fn commit(&self, staged: Staged) -> Result<Written> {
@@ -337,6 +330,29 @@ impl FileSink {
         Err(refuse(&self.text, reason))
     }
 
+    /// Fences older runners by an entry of our generation. Gives the newest entry of before: it holds all that older runners
+    /// have ever published, because the entry after it is ours.
+    async fn claim(&self, sink: &SinkId, generation: Generation) -> Result<(Opened, Option<Entry>)> {
+        loop {
+            let newest = self.newest(sink).await?;
+            let (last, entry) = newest.map_or((0, None), |(number, entry)| (number, Some(entry)));
+            let mut opened = Opened { sink: sink.clone(), generation, last, visible: None, newer: None };
+            match &entry {
+                Some(entry) if entry.generation > generation.0 => opened.newer = Some(entry.generation),
+                Some(entry) if entry.generation == generation.0 => {}
+                _ => {
+                    let (visible, next) = entry.clone().map_or((None, None), |entry| (entry.visible, entry.next));
+                    let claim = self.new_entry(&opened).with_visible(visible).with_next(next);
+                    if !self.log().append(last + 1, &claim).await? {
+                        continue;
+                    }
+                    opened.last = last + 1;
+                }
+            }
+            return Ok((opened, entry));
+        }
+    }
+
     async fn visible(&self, newest: Option<Entry>) -> Result<Option<Contents>> {
         match self.mode {
             SinkMode::Append => Ok(newest.and_then(|entry| entry.visible)),
@@ -344,10 +360,10 @@ impl FileSink {
         }
     }
 
-    async fn remove_leftovers(&self, visible: Option<&Contents>) -> Result<()> {
+    async fn remove_leftovers(&self, opened: &Opened, entry: Option<&Entry>) -> Result<()> {
         match self.mode {
-            SinkMode::Append => self.remove_parts(visible).await,
-            SinkMode::Overwrite => self.remove_objects().await,
+            SinkMode::Append => self.remove_parts(opened, entry.and_then(|entry| entry.visible.as_ref())).await,
+            SinkMode::Overwrite => self.remove_objects(opened).await,
         }
     }
 

@@ -1,7 +1,5 @@
 //! Mode overwrite: one object, written beside its place and moved there.
 
-use std::fmt::Write as _;
-
 use arrow::datatypes::SchemaRef;
 use futures::TryStreamExt;
 use object_store::ObjectStoreExt;
@@ -11,10 +9,9 @@ use sha2::{Digest, Sha256};
 use stockflow_core::sink::{EpochRows, Written};
 use stockflow_core::token::EpochToken;
 use stockflow_core::{Error, Result};
-use uuid::Uuid;
 
 use super::log::{DataFile, Entry, beside};
-use super::{Contents, FileSink, Opened, StagedFiles, encode, fenced};
+use super::{Contents, FileSink, Opened, StagedFiles, attempt, encode, fenced};
 use crate::file::decode::{ParquetReader, pin_of};
 use crate::file::format::FileFormat;
 use crate::location::{Location, origin};
@@ -30,7 +27,7 @@ impl FileSink {
         rows: &EpochRows,
         schema: &SchemaRef,
     ) -> Result<DataFile> {
-        let file = format!("staged-{}.{}", Uuid::new_v4().simple(), self.format);
+        let file = attempt::name("staged", opened.generation, self.format.as_str());
         let footer =
             vec![KeyValue::new(TOKEN.into(), epoch.to_string()), KeyValue::new(SINK.into(), opened.sink.to_string())];
         let place = beside(&self.place).join(&file);
@@ -40,8 +37,9 @@ impl FileSink {
     pub(super) async fn commit_object(&self, token: EpochToken, staged: StagedFiles) -> Result<Written> {
         let opened = self.opened()?;
         let Some(file) = staged.files.first().cloned() else { return Err(Error::internal("nothing was staged")) };
-        let next = Contents { token: token.to_string(), columns: staged.columns, files: staged.files };
-        let entry = self.new_entry(&opened).with_visible(opened.visible.clone()).with_next(next.clone());
+        let next =
+            Contents { token: token.to_string(), columns: staged.columns, segments: Vec::new(), files: staged.files };
+        let entry = self.new_entry(&opened).with_visible(opened.visible.clone()).with_next(Some(next.clone()));
         let last = self.publish(&opened, &entry).await?;
         let from = beside(&self.place).join(&file.file);
         if let Err(error) = self.place.store().rename(from.path(), self.place.path()).await {
@@ -80,14 +78,17 @@ impl FileSink {
         Ok(candidates.into_iter().find(|contents| is_at_place(contents)))
     }
 
-    pub(super) async fn remove_objects(&self) -> Result<()> {
+    /// Removes what older runners staged: they cannot move it to its place any more.
+    pub(super) async fn remove_objects(&self, opened: &Opened) -> Result<()> {
         let folder = beside(&self.place);
         for meta in folder.list().await? {
-            if meta.location.filename().is_some_and(|name| name.starts_with("staged-")) {
+            if meta.location.filename().is_some_and(|name| attempt::is_older(name, opened.generation)) {
                 folder.delete(&meta.location).await?;
             }
         }
-        Ok(())
+        let Some(folder) = folder.local_path() else { return Ok(()) };
+        attempt::remove_uploads(folder, opened.generation)
+            .map_err(|error| Error::connector(origin(&self.text), "delete", error))
     }
 }
 
@@ -106,9 +107,5 @@ async fn hash(place: &Location) -> Result<String> {
     while let Some(block) = blocks.try_next().await.map_err(failed)? {
         hash.update(&block);
     }
-    let mut text = String::with_capacity(64);
-    for byte in hash.finalize() {
-        let _ = write!(text, "{byte:02x}");
-    }
-    Ok(text)
+    Ok(encode::hex(hash))
 }
