@@ -167,6 +167,12 @@ fn exit_of(error: &Error) -> Exit {
     if error.is_fenced() {
         return Exit::Fenced;
     }
+    // What does not fit before the first epoch stands in the pipeline file.
+    if let Error::At { epoch: 0, source, .. } = error
+        && matches!(source.as_ref(), Error::Schema { .. })
+    {
+        return Exit::Usage;
+    }
     match innermost(error) {
         Error::InvalidPipeline { .. } | Error::InvalidParameter { .. } | Error::Mismatch { .. } => Exit::Usage,
         Error::Query { source, .. } if is_unplanned(source) => Exit::Usage,
@@ -231,6 +237,8 @@ mod tests {
         assert_eq!(code(Error::parameter("sma", "period", "0")), 2);
         assert_eq!(code(Error::internal("x").at("main", 1, "stage")), 1);
         assert_eq!(code(Error::parameter("clean", "tolerance", "-1").at("main", 0, "step `bars`")), 2);
+        let schema = || Error::schema("aggregate", "`sector` is missing");
+        assert_eq!((code(schema().at("main", 0, "step `a`")), code(schema().at("main", 1, "apply"))), (2, 1));
         let query = |source| Error::Query { step: "plan".into(), source: Box::new(source) };
         assert_eq!(code(query(DataFusionError::Plan("rsi".into()).context("check_indicator_windows"))), 2);
         assert_eq!(code(query(DataFusionError::Execution("overflow".into()))), 1);

@@ -91,6 +91,21 @@ impl StepConfig {
             && self.transform().definition()["by"] == "ratio"
     }
 
+    /// Says what becomes of rows without a date, unless the step says so itself.
+    pub(crate) fn set_bad_dates(&mut self, action: Action) {
+        if let Self::Normalize(it) = self {
+            *it = it.clone().or_bad_dates(action);
+        }
+    }
+
+    /// What `clean`'s rule for dates says.
+    pub(crate) fn date_rule(&self) -> Option<Action> {
+        match self {
+            Self::Clean(it) => Some(it.action(Rule::Date)),
+            _ => None,
+        }
+    }
+
     /// The basis that the step puts prices onto.
     pub(crate) fn basis(&self) -> Option<Basis> {
         match self {
@@ -144,6 +159,10 @@ fn normalize(section: &Section<'_>) -> StepConfig {
     if let Some(zone) = section.text("timezone") {
         step = step.with_timezone(zone);
     }
+    let actions = [("drop", Action::Drop), ("dead-letter", Action::DeadLetter), ("fail", Action::Fail)];
+    if let Some(action) = section.choice("bad_dates", &actions) {
+        step = step.with_bad_dates(action);
+    }
     StepConfig::Normalize(step)
 }
 
@@ -182,6 +201,9 @@ fn adjust(section: &Section<'_>) -> StepConfig {
     let to = basis(section, "to").unwrap_or(Basis::Total);
     let by = section.choice("by", &[("ratio", false), ("actions", true)]).unwrap_or(false);
     let actions = section.text("actions");
+    if actions.is_some() && !by {
+        section.problem("actions", "is only read with `by = \"actions\"`");
+    }
     StepConfig::Adjust(if by {
         Adjust::by_actions(to, actions.unwrap_or_else(|| "actions".into()))
     } else {
@@ -211,7 +233,9 @@ fn indicators(section: &Section<'_>) -> StepConfig {
         section.problem("list", "is missing");
     }
     let basis = basis(section, "basis");
-    match Indicators::parse(&list.unwrap_or_default()) {
+    // A missing list has been told already.
+    let Some(list) = list else { return unread() };
+    match Indicators::parse(&list) {
         Ok(step) => StepConfig::Indicators(match basis {
             Some(basis) => step.with_basis(basis),
             None => step,
@@ -255,6 +279,9 @@ fn resample(section: &Section<'_>) -> StepConfig {
     }
     if let Some(minutes) = section.count("session_start_minutes") {
         step = step.with_session_start(u32::try_from(minutes).unwrap_or(u32::MAX));
+    }
+    if let Some(zone) = section.text("timezone") {
+        step = step.with_timezone(zone);
     }
     StepConfig::Resample(step)
 }

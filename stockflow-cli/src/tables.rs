@@ -46,7 +46,7 @@ pub(crate) async fn lake_tables(lake: &Location) -> Outcome<Vec<String>> {
     Ok(names)
 }
 
-async fn subfolders(folder: &Location) -> Outcome<BTreeSet<String>> {
+pub(crate) async fn subfolders(folder: &Location) -> Outcome<BTreeSet<String>> {
     let listed = match folder.store().list_with_delimiter(Some(folder.path())).await {
         Ok(listed) => listed,
         // No lake yet: a query without tables is still a query.

@@ -332,7 +332,8 @@ impl Error {
             }
             next = error.source();
         }
-        false
+        // The Parquet reader passes its cause on as text.
+        self.chain().iter().any(|text| text.contains("Object at location") && text.contains("not found"))
     }
 
     /// The connector, partition, position and symbol, if the error belongs to one.

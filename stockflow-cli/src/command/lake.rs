@@ -1,9 +1,11 @@
 //! `stockflow lake maintain`
 
 use std::io::Write;
+use std::sync::Arc;
 use std::time::Duration;
 
 use indicatif::{HumanBytes, HumanCount};
+use stockflow_core::store::CheckpointStore;
 use stockflow_io::location::Location;
 
 use crate::args::{Global, LakeCommand};
@@ -18,6 +20,9 @@ pub(crate) async fn run(command: LakeCommand, global: &Global) -> Outcome {
     let LakeCommand::Maintain { tables, apply, retain_hours } = command;
     let retention = Duration::from_secs(retain_hours.saturating_mul(3600));
     let lake = Location::parse(&global.data_dir)?;
+    if apply {
+        check_open_epochs(&lake, retention).await?;
+    }
     let mut done = Vec::new();
     for name in chosen(&lake, tables).await? {
         done.push(connectors::maintain(&lake.join(&name), retention, apply).await?);
@@ -35,6 +40,25 @@ pub(crate) async fn run(command: LakeCommand, global: &Global) -> Outcome {
     }
     out.flush()?;
     Ok(Exit::Done)
+}
+
+/// Refuses to remove files that an unfinished epoch may still want to read: it compares with the version that it was planned on.
+async fn check_open_epochs(lake: &Location, retention: Duration) -> Outcome<()> {
+    let stores = lake.join("checkpoints");
+    for name in tables::subfolders(&stores).await? {
+        let store = stores.join(&name);
+        let head = CheckpointStore::new(Arc::clone(store.store()), store.path().clone()).head().await?;
+        let Some(open) = head.open else { continue };
+        let age = chrono::Utc::now().signed_duration_since(open.now).to_std().unwrap_or_default();
+        if age >= retention {
+            return Err(Failure::failed(format!(
+                "epoch {} of pipeline `{name}` is not finished, and needs the files that were there when it began",
+                open.epoch
+            ))
+            .or_next("finish it with `stockflow run`, then maintain the lake"));
+        }
+    }
+    Ok(())
 }
 
 /// The named tables, or all.

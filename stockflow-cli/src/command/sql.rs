@@ -22,11 +22,14 @@ use crate::tables;
 pub(crate) async fn run(args: SqlArgs, global: &Global) -> Outcome {
     let query = query(&args.query)?;
     let session = tables::session()?;
-    if args.files.is_empty() {
-        tables::register_lake(&session, &global.data_dir).await?;
-    }
     for (name, path) in &args.files {
         tables::register_file(&session, name, path).await?;
+    }
+    // The lake's tables are there besides, but a file of the same name is what was meant.
+    if let Err(failure) = tables::register_lake(&session, &global.data_dir).await
+        && args.files.is_empty()
+    {
+        return Err(failure);
     }
     let rows = execute(&session, &query).await?;
     match &args.output {
@@ -68,36 +71,43 @@ fn wrong(session: &SessionContext, query: &str, error: DataFusionError) -> Failu
     if !is_unplanned(&error) {
         return error.into();
     }
-    let root = error.find_root();
-    let told = Failure::usage(root.message().trim());
-    let next = match root {
-        DataFusionError::SQL(..) if names_interval(query) => {
+    let text = match error.find_root() {
+        DataFusionError::SQL(parser, _) => parser.to_string(),
+        other => other.message().trim().to_owned(),
+    };
+    let told = indicator_sentence(&text);
+    let next = match error.find_root() {
+        DataFusionError::SQL(..) | DataFusionError::SchemaError(..) if names_interval(query) => {
             "`interval` is a word of SQL: write the column in quotes, \"interval\"".into()
         }
         _ => match hint(&error) {
             Some(hint) => hint,
-            None if is_about_indicator(root) => {
-                "`stockflow indicators NAME` shows how it is called, with an example".into()
-            }
+            None if told.is_some() => "`stockflow indicators NAME` shows how it is called, with an example".into(),
             None => format!("tables here: {}", tables::names(session)),
         },
     };
-    told.or_next(next)
+    Failure::usage(told.unwrap_or(&text)).or_next(next)
 }
 
-/// Whether the word `interval` stands in the query without quotes around it.
+/// Whether the word `interval` stands in the query as if it were a column: without quotes, and not before a literal.
 fn names_interval(query: &str) -> bool {
     let is_word = |it: char| it.is_alphanumeric() || matches!(it, '_' | '"' | '\'');
-    query.split(|it| !is_word(it)).any(|it| it.eq_ignore_ascii_case("interval"))
+    query.to_ascii_lowercase().match_indices("interval").any(|(at, word)| {
+        let (before, after) = (query.get(..at).unwrap_or_default(), query.get(at + word.len()..).unwrap_or_default());
+        let stands_alone = !before.ends_with(is_word) && !after.starts_with(is_word);
+        stands_alone && !after.trim_start().starts_with(|it: char| it == '\'' || it.is_ascii_digit())
+    })
 }
 
-/// Whether an indicator's own check refused the call.
-fn is_about_indicator(error: &DataFusionError) -> bool {
-    let text = error.message();
-    let name = text
-        .strip_prefix("invalid call of ")
-        .or_else(|| text.strip_prefix("invalid ")?.split_once(" for ").map(|(_, it)| it));
-    name.and_then(|it| it.split(':').next()).is_some_and(|it| catalogue().get(it).is_ok())
+/// What an indicator's own check says, without what the planner puts around it.
+fn indicator_sentence(text: &str) -> Option<&str> {
+    let own = match text.find("invalid call of ") {
+        Some(at) => text.get(at..)?,
+        None => text.strip_prefix("invalid ").map(|_| text)?,
+    };
+    let own = own.split(". No function matches").next().unwrap_or(own);
+    let name = own.strip_prefix("invalid call of ").or_else(|| own.split_once(" for ").map(|(_, it)| it))?;
+    catalogue().get(name.split(':').next()?).is_ok().then_some(own)
 }
 
 /// CSV has one value a cell, so what holds several is refused with the way to pick one.
@@ -131,6 +141,14 @@ async fn write<W: Write + Send>(out: W, format: RowFormat, mut rows: SendableRec
 async fn write_file(path: &Path, format: RowFormat, rows: SendableRecordBatchStream) -> Outcome<()> {
     let cannot =
         |error: std::io::Error| Failure::failed(format!("`{}` cannot be written", path.display())).because(error);
+    if path.as_os_str() == "-" {
+        return Err(Failure::usage("`-` is no file").or_next("leave `-o` out: rows go to standard output then"));
+    }
+    // A link, a pipe or a device stays what it is.
+    if std::fs::symlink_metadata(path).is_ok_and(|there| !there.is_file()) {
+        let file = File::create(path).map_err(cannot)?;
+        return write(BufWriter::new(file), format, rows).await?.flush().map_err(cannot);
+    }
     let partial = partial(path);
     let file = File::create(&partial).map_err(cannot)?;
     let written = match write(BufWriter::new(file), format, rows).await {

@@ -18,8 +18,8 @@ use crate::connectors::{SinkConfig, SourceConfig, TableConfig};
 use crate::exit::{Failure, Outcome};
 use crate::steps::StepConfig;
 
-/// Each thread costs a query a partition of its own: far beyond the cores of a machine nothing comes to its end.
-const MOST_THREADS: u64 = 1024;
+/// Each thread is a partition of every step of the plan: far beyond the cores of a machine a run is busy with these alone.
+const MOST_THREADS: u64 = 256;
 
 /// What a store is called that forgets everything at the end of the process.
 const MEMORY: &str = "memory";
@@ -124,7 +124,7 @@ impl PipelineConfig {
         let problems = Problems::default();
         let variables = interpolate(&mut table, env, &problems);
         let root = Section::root(&table, &problems);
-        let config = Self {
+        let mut config = Self {
             name: root.required("name"),
             mode: root.choice("mode", &[("incremental", Mode::Incremental), ("full", Mode::Full)]).unwrap_or_default(),
             late: root
@@ -158,6 +158,7 @@ impl PipelineConfig {
             variables,
         };
         root.finish();
+        config.govern_dates();
         config.check_names(&problems);
         problems.finish(file)?;
         Ok(config)
@@ -206,6 +207,18 @@ impl PipelineConfig {
     /// Whether rows go to standard output.
     pub(crate) fn prints_rows(&self) -> bool {
         self.sinks.iter().map(|sink| &sink.sink).chain(&self.dead_letters).any(|sink| sink.path().is_none())
+    }
+
+    /// Rows without a date do not come as far as `clean`, so its rule for them is that of the step before it.
+    fn govern_dates(&mut self) {
+        for idx in 0..self.steps.len() {
+            let Some(action) = self.steps[idx].step.date_rule() else { continue };
+            let before = idx.checked_sub(1).map(|it| self.steps[it].name.clone());
+            let Some(input) = self.steps[idx].input.clone().or(before) else { continue };
+            if let Some(step) = self.steps.iter_mut().find(|it| it.name == input) {
+                step.step.set_bad_dates(action);
+            }
+        }
     }
 
     /// Names that point nowhere.

@@ -8,6 +8,9 @@ use stockflow_core::pipeline::{EpochReport, Note, NoteLevel, RunReport};
 
 use super::table::{Align, Table};
 
+/// Rows in all, and by symbol.
+type Counts<'a> = (i64, BTreeMap<&'a str, i64>);
+
 /// Warnings and dead letters that are printed in full; the rest is counted.
 const SHOWN: usize = 20;
 
@@ -110,17 +113,20 @@ fn write_warnings(out: &mut impl Write, it: &RunReport) -> io::Result<()> {
         .flat_map(|epoch| &epoch.notes)
         .filter(|note| note.level == NoteLevel::Info && note.rows > 0)
         .collect();
-    let mut by_kind: BTreeMap<(&str, &str), (i64, usize)> = BTreeMap::new();
+    let mut by_kind: BTreeMap<(&str, &str), Counts<'_>> = BTreeMap::new();
     for note in counts {
         let sum = by_kind.entry((&note.step, &note.kind)).or_default();
         sum.0 += note.rows;
-        sum.1 += usize::from(note.symbol.is_some());
+        if let Some(symbol) = &note.symbol {
+            *sum.1.entry(symbol).or_default() += note.rows;
+        }
     }
     if !by_kind.is_empty() {
         writeln!(out)?;
     }
     for ((step, kind), (rows, symbols)) in by_kind {
-        let symbols = if symbols > 0 { format!(" of {symbols} symbols") } else { String::new() };
+        let named: Vec<String> = symbols.iter().map(|(symbol, rows)| format!("{symbol} {rows}")).collect();
+        let symbols = if named.is_empty() { String::new() } else { format!(": {}", some(&named)) };
         writeln!(out, "{step}: {kind}: {rows} rows{symbols}")?;
     }
     // What is said of many symbols is said once.

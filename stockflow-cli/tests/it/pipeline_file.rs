@@ -124,7 +124,7 @@ fn what_cannot_run_is_not_valid() {
         ("TOP", "store = ''", "`store` must not be empty"),
         ("TOP", "store = 'gs://bucket/x'", "`store` names no place: `gs` in `gs://bucket/x` is no known scheme"),
         ("TOP", "memory_mb = 0", "`memory_mb` must be a whole number from 1, not 0"),
-        ("TOP", "threads = 100000", "`threads` must be a whole number from 1 to 1024, not 100000"),
+        ("TOP", "threads = 100000", "`threads` must be a whole number from 1 to 256, not 100000"),
         ("TOP", "max_dead_letters = -1", "`max_dead_letters` must be a whole number from 0, not -1"),
         ("SOURCE", "delimiter = \"\\n\"", "`source.delimiter` cannot be `\\n`, which has a meaning of its own in CSV"),
     ] {

@@ -15,6 +15,7 @@ use crate::context::EpochContext;
 use crate::error::Result;
 use crate::relation::{REVISION, Relation, RelationSchema};
 use crate::sink::{EpochRows, WriteMode};
+use crate::transform::normalize::columns::SOURCE_SEQ;
 use crate::transform::{Scope, note_frame};
 
 /// The rows of a relation for its sinks in this epoch.
@@ -143,6 +144,10 @@ fn keeps_time(pipeline: &Pipeline, name: &str) -> bool {
 /// Adds the revision to derived rows: a recomputed row must win although its bar is old.
 fn versioned(epoch: &EpochContext, name: &str, relation: &Relation) -> Result<EpochRows> {
     let mut frame = relation.frame.clone();
+    // What `Normalize` passes on for `Clean` alone; a source's own rows keep all columns that say where they come from.
+    if relation.has(SOURCE_SEQ) && !relation.has("source_file") {
+        frame = frame.drop_columns(&[SOURCE_SEQ])?;
+    }
     if relation.version.as_deref() == Some(REVISION) && !relation.has(REVISION) {
         let mut columns: Vec<Expr> = frame.schema().columns().into_iter().map(Expr::Column).collect();
         columns.push(epoch.now_expr().alias(REVISION));

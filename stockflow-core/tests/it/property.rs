@@ -247,16 +247,16 @@ type Brought = [Vec<Bar>; SYMBOLS.len()];
 /// Epoch by epoch; the last one brings what is still missing.
 fn epochs_of(plan: &Plan) -> Vec<Brought> {
     let mut epochs = vec![Brought::default(); plan.cuts.len() + 2];
-    for symbol in 0..SYMBOLS.len() {
-        for bar in walk(symbol, plan.seed) {
-            let regular = plan.cuts.iter().filter(|cut| **cut <= bar.day).count();
-            if plan.corrected.contains(&(symbol, bar.day)) {
-                epochs[regular][symbol].push(bar.wrong());
-                epochs[regular + 1][symbol].push(bar);
-            } else {
-                let epoch = regular + usize::from(plan.late.contains(&(symbol, bar.day)));
-                epochs[epoch][symbol].push(bar);
-            }
+    for (symbol, bar) in
+        (0..SYMBOLS.len()).flat_map(|symbol| walk(symbol, plan.seed).into_iter().map(move |bar| (symbol, bar)))
+    {
+        let regular = plan.cuts.iter().filter(|cut| **cut <= bar.day).count();
+        if plan.corrected.contains(&(symbol, bar.day)) {
+            epochs[regular][symbol].push(bar.wrong());
+            epochs[regular + 1][symbol].push(bar);
+        } else {
+            let epoch = regular + usize::from(plan.late.contains(&(symbol, bar.day)));
+            epochs[epoch][symbol].push(bar);
         }
     }
     epochs
@@ -356,7 +356,7 @@ fn difference(a: &RecordBatch, b: &RecordBatch) -> Option<String> {
 #[test]
 fn any_split_into_epochs_is_one_epoch() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(3);
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(2);
     let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
     let outcome = runner.run(&plans(), |plan| {
         let (split, whole) = runtime.block_on(async { (split(&plan).await, whole(&plan).await) });
@@ -375,19 +375,12 @@ fn any_split_into_epochs_is_one_epoch() {
 }
 
 #[tokio::test]
-async fn the_bars_make_the_catalogue_speak() {
-    let plan = Plan { seed: 1, cuts: vec![], late: vec![], corrected: vec![], killed: None };
-    let catalogue = &whole(&plan).await[0];
-    let silent: Vec<String> =
-        constant_columns(catalogue).into_iter().filter(|it| !["interval", "revision"].contains(&it.as_str())).collect();
-    // Candlesticks of five bars are rare.
-    assert!(silent.len() <= 25, "{} of {} outputs say nothing: {silent:?}", silent.len(), catalogue.num_columns());
-}
-
-#[tokio::test]
-async fn a_planted_difference_is_found() {
+async fn the_bars_make_the_catalogue_speak_and_a_planted_difference_is_found() {
     let plan = Plan { seed: 1, cuts: vec![100], late: vec![], corrected: vec![], killed: None };
     let (one, other) = (whole(&plan).await, whole(&Plan { seed: 2, ..plan }).await);
+    let silent = constant_columns(&one[0]);
+    // Some candlesticks are rarer than once in 240 bars; `interval` and `revision` are always the same.
+    assert!(silent.len() <= 32, "{} of {} columns say nothing: {silent:?}", silent.len(), one[0].num_columns());
     for (idx, name) in RELATIONS.iter().enumerate().filter(|(_, name)| **name != "ranks") {
         assert!(difference(&one[idx], &other[idx]).is_some(), "{name}");
     }

@@ -128,7 +128,8 @@ async fn withdraw_abandoned(opened: &mut Opened, token: &EpochToken) -> Result<(
     for _ in 0..TRIES {
         let (held, table) = (opened.revisions.held(), opened.table.held().token());
         let is_ahead = |held: &EpochToken| {
-            held != token && table.is_none_or(|table| held.epoch > table.epoch || held.epoch == table.epoch && *held != table)
+            held != token
+                && table.is_none_or(|table| held.epoch > table.epoch || held.epoch == table.epoch && *held != table)
         };
         let (Some(abandoned), Some(attempt)) = (held.token().filter(is_ahead), held.attempt) else { return Ok(()) };
         refresh(&mut opened.revisions).await?;
@@ -149,7 +150,10 @@ async fn withdraw_abandoned(opened: &mut Opened, token: &EpochToken) -> Result<(
         }
         refresh(&mut opened.revisions).await?;
     }
-    Err(busy(&opened.revisions.place.text, "others change the table all the time, so an abandoned epoch could not be withdrawn"))
+    Err(busy(
+        &opened.revisions.place.text,
+        "others change the table all the time, so an abandoned epoch could not be withdrawn",
+    ))
 }
 
 /// Makes what will be replaced visible in the revisions table.

@@ -162,9 +162,9 @@ pub(super) async fn sweep(table: &Table, sink: &SinkId, generation: Generation) 
     let live = table.file_names()?;
     let leftover = |path: &Path| {
         let name = FileName::parse(path.as_ref())?;
-        let committed = held
-            .token()
-            .is_some_and(|token| name.epoch < token.epoch || (name.epoch == token.epoch && held.attempt == Some(name.attempt)));
+        let committed = held.token().is_some_and(|token| {
+            name.epoch < token.epoch || (name.epoch == token.epoch && held.attempt == Some(name.attempt))
+        });
         Some(name.tag == tag && name.generation <= generation.0 && !committed && !live.contains(path.filename()?))
     };
     let log = Path::from("_delta_log");

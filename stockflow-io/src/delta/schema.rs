@@ -106,7 +106,9 @@ pub(super) fn evolve(
                 changed |= !old.is_nullable();
                 fields.push(Arc::new(old.as_ref().clone().with_nullable(true)));
             }
-            Some((_, new)) if !same_type(new.data_type(), old.data_type()) && !holds(old.data_type(), new.data_type()) => {
+            Some((_, new))
+                if !same_type(new.data_type(), old.data_type()) && !holds(old.data_type(), new.data_type()) =>
+            {
                 differences.push(format!(
                     "the column `{}` was {} and is {}",
                     old.name(),

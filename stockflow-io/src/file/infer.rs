@@ -4,6 +4,8 @@ use arrow::compute::can_cast_types;
 use arrow::datatypes::{DataType, TimeUnit};
 use stockflow_core::schema::bar_column;
 
+use super::decode::grouped;
+
 /// Cells that mean NULL in a column that is not text. An empty cell is NULL in every column.
 pub(super) const NULL_WORDS: [&str; 10] = ["n/a", "na", "#n/a", "null", "none", "nil", "-", "--", "\\n", "."];
 
@@ -35,6 +37,8 @@ pub(super) struct ColumnSample {
     values: u64,
     integers: u64,
     numbers: u64,
+    /// Numbers with commas between their thousands.
+    grouped: u64,
     booleans: u64,
     codes: u64,
 }
@@ -47,7 +51,9 @@ impl ColumnSample {
             return;
         }
         self.values += 1;
-        if cell.parse::<f64>().is_ok() {
+        if grouped(cell).is_some() {
+            self.grouped += 1;
+        } else if cell.parse::<f64>().is_ok() {
             self.numbers += 1;
             let digits = cell.trim_start_matches(['+', '-']);
             // `000660` and `1e5` as a name are codes; so is a number that Float64 would change and Int64 cannot hold.
@@ -67,7 +73,7 @@ impl ColumnSample {
     pub(super) fn data_type(&self, name: &str) -> DataType {
         match known(name) {
             // One bad cell in the sample must not turn prices into text; it is a reject like any later one.
-            Known::Number if self.numbers * 2 >= self.values => DataType::Float64,
+            Known::Number if (self.numbers + self.grouped) * 2 >= self.values => DataType::Float64,
             Known::Number | Known::Text => DataType::Utf8,
             Known::Nothing if self.values == 0 => DataType::Null,
             Known::Nothing if self.codes > 0 => DataType::Utf8,
@@ -139,6 +145,8 @@ mod tests {
         check("Open", &["1", "2"], DataType::Float64);
         check("Open", &["1.5", "abc", "2"], DataType::Float64);
         check("Open", &["$1.5", "$2"], DataType::Utf8);
+        check("Open", &["999.5", "1,001.5", "1,002"], DataType::Float64);
+        check("x", &["1,001", "2"], DataType::Utf8);
         check("Volume", &[], DataType::Float64);
         check("Symbol", &["1", "2"], DataType::Utf8);
         check("Date", &["20240102"], DataType::Utf8);

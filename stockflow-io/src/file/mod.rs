@@ -5,6 +5,7 @@
 //! [`FileSource`] reads one file, a glob or a folder.
 //! A *partition* is a file, named by its path below the folder; its *position* is the file's version (size and time of the
 //! last change on a local disk, the entity tag in an object store).
+//! One of the positions names the columns delivered so far, so that none vanishes and no type narrows from epoch to epoch.
 //! A second run reads only what is new or changed; a changed file is read again as a whole.
 //! Replay is exact: versions are pinned, and a file that is not what was pinned any more is [`Error::PinLost`].
 //!

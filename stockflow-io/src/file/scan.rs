@@ -54,7 +54,6 @@ pub(super) struct FileScan {
     pins: Pins,
     csv: CsvOptions,
     columns: Arc<[Column]>,
-    provenance: bool,
     ends: Mutex<Vec<End>>,
 }
 
@@ -68,25 +67,22 @@ impl fmt::Debug for FileScan {
 }
 
 impl FileScan {
-    /// Without `provenance` the table has the files' own columns only.
-    pub(super) fn new(place: Location, pins: Pins, csv: CsvOptions, provenance: bool) -> Result<Arc<Self>> {
+    pub(super) fn new(place: Location, pins: Pins, csv: CsvOptions) -> Result<Arc<Self>> {
         let typed = pins.columns.iter().map(|column| {
             let data_type: DataType = column.data_type.parse()?;
             Ok(Column { name: column.name.clone(), data_type })
         });
         let columns: Arc<[Column]> = typed.collect::<Result<Vec<_>, arrow::error::ArrowError>>()?.into();
         let ends = Mutex::new(vec![End::default(); pins.files.len()]);
-        Ok(Arc::new(Self { place, pins, csv, columns, provenance, ends }))
+        Ok(Arc::new(Self { place, pins, csv, columns, ends }))
     }
 
     fn schema(&self) -> SchemaRef {
         let mut fields: Vec<Field> =
             self.columns.iter().map(|column| Field::new(&column.name, column.data_type.clone(), true)).collect();
-        if self.provenance {
-            fields.push(Field::new(SOURCE_FILE, DataType::Utf8, false));
-            fields.push(Field::new(SOURCE_LINE, DataType::Int64, false));
-            fields.push(Field::new(SOURCE_SEQ, DataType::Int64, false));
-        }
+        fields.push(Field::new(SOURCE_FILE, DataType::Utf8, false));
+        fields.push(Field::new(SOURCE_LINE, DataType::Int64, false));
+        fields.push(Field::new(SOURCE_SEQ, DataType::Int64, false));
         Arc::new(Schema::new(fields))
     }
 

@@ -407,7 +407,7 @@ impl Source for FileSource {
     }
 
     async fn scan(&self, plan: &EpochPlan) -> Result<Scan> {
-        let scan = FileScan::new(self.target.place().clone(), Pins::from_json(&plan.pins)?, self.csv.clone(), true)?;
+        let scan = FileScan::new(self.target.place().clone(), Pins::from_json(&plan.pins)?, self.csv.clone())?;
         let table = Arc::new(FileTable(Arc::clone(&scan)));
         let end = FileScanEnd { scan, plan: plan.clone() };
         Ok(Scan { relations: BTreeMap::from_iter([(self.relation.clone(), table as _)]), end: Arc::new(end) })

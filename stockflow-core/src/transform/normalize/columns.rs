@@ -9,6 +9,8 @@ use crate::schema::{bar_column, bar_schema, squeeze};
 
 /// The columns that the file source adds: where a row came from.
 pub(super) const SOURCE_FILE: &str = "source_file";
+/// The line that a row begins in.
+pub(super) const SOURCE_LINE: &str = "source_line";
 /// The row's place among all rows of the epoch, growing.
 pub(crate) const SOURCE_SEQ: &str = "source_seq";
 

@@ -15,7 +15,7 @@ use datafusion::prelude::DataFrame;
 use datafusion::scalar::ScalarValue;
 use serde_json::json;
 
-use self::columns::{Mapped, SOURCE_FILE, SOURCE_SEQ, is_text};
+use self::columns::{Mapped, SOURCE_FILE, SOURCE_LINE, SOURCE_SEQ, is_text};
 use super::expr::{column, midnight, null, shared};
 use super::interval::{Interval, IntervalUnit};
 use super::udf::{DateOrder, by_symbol, file_symbol, number, required, row_json, stamp, width, zone};
@@ -247,6 +247,7 @@ impl Normalize {
         second.push(when(column("__reason").is_not_null(), row_json(&raw)).end()?.alias("payload"));
         second.push(column("__ts").is_null().and(column("__symbol").is_not_null()).alias("undated"));
         second.push(text_or_null(&raw, SOURCE_FILE).alias("file"));
+        second.push(text_or_null(&raw, SOURCE_LINE).alias("line"));
         if let Some(field) = raw.iter().find(|it| it.name() == SOURCE_SEQ) {
             second.push(cast(column(field.name().clone()), DataType::Int64).alias(SOURCE_SEQ));
         }
@@ -676,9 +677,11 @@ fn refused_as_read(rows: &DataFrame, place: &str, bad_dates: Action) -> Result<D
     let refused =
         if bad_dates == Action::DeadLetter { refused } else { refused.filter(column("undated").is_not_true())? };
     let partition = coalesce(vec![column("file"), lit(place)]);
-    let has_seq = refused.schema().has_column_with_unqualified_name(SOURCE_SEQ);
-    let position =
-        if has_seq { coalesce(vec![cast(column(SOURCE_SEQ), DataType::Utf8), position()]) } else { position() };
+    let mut positions = vec![column("line"), position()];
+    if refused.schema().has_column_with_unqualified_name(SOURCE_SEQ) {
+        positions.insert(1, cast(column(SOURCE_SEQ), DataType::Utf8));
+    }
+    let position = coalesce(positions);
     reject_frame_with(refused, partition, position, column("symbol"), column("reason"), column("payload"))
 }
 

@@ -60,7 +60,8 @@ async fn a_new_column_is_added() {
 async fn a_rebuild_takes_columns_away() {
     let lake = Lake::new();
     let sink = lake.sink();
-    let column = |name: &'static str, n: i64| table(vec![("k", texts(&["a"])), (name, Arc::new(Int64Array::from(vec![n])))]);
+    let column =
+        |name: &'static str, n: i64| table(vec![("k", texts(&["a"])), (name, Arc::new(Int64Array::from(vec![n])))]);
     write_new(&sink, 1, &column("sma_5", 1)).await;
     write(&sink, 2, &column("sma_6", 2).whole(true)).await.unwrap();
     assert_eq!(query(&lake.url("bars"), "SELECT * FROM t").await, "a 2");

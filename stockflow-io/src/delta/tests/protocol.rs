@@ -95,7 +95,8 @@ async fn an_overtaken_open_deletes_nothing_of_the_newer_runner() {
     let sink = lake.sink();
     write_new(&sink, 1, &one(1.0)).await;
     // The old runner has taken the table and sleeps before it sweeps.
-    let mut slow = super::super::table::Table::new(super::super::place::Place::parse(&lake.url("bars")).unwrap(), &id());
+    let mut slow =
+        super::super::table::Table::new(super::super::place::Place::parse(&lake.url("bars")).unwrap(), &id());
     slow.refresh().await.unwrap();
     let new = lake.sink();
     new.open(&id(), Generation(3)).await.unwrap();
@@ -112,7 +113,8 @@ async fn an_overtaken_open_deletes_nothing_of_the_newer_runner() {
 async fn the_revisions_of_an_abandoned_epoch_are_withdrawn() {
     let lake = Lake::new();
     let sink = lake.sink();
-    write_new(&sink, 1, &rows(&[bar("A", "2024-01-02", 1.0, "2024-02-01"), bar("B", "2024-01-02", 1.0, "2024-02-01")])).await;
+    write_new(&sink, 1, &rows(&[bar("A", "2024-01-02", 1.0, "2024-02-01"), bar("B", "2024-01-02", 1.0, "2024-02-01")]))
+        .await;
     drop(sink);
     let place = super::super::place::Place::parse(&lake.url("bars")).unwrap();
     {

@@ -69,7 +69,7 @@ pub(super) fn parse(text: &str, kind: Kind) -> Result<Cell<'_>, String> {
     let value = match kind {
         Kind::Text => Some(Cell::Text(text)),
         Kind::Integer => trimmed.parse().ok().map(Cell::Integer),
-        Kind::Number => trimmed.parse().ok().map(Cell::Number),
+        Kind::Number => trimmed.parse().ok().or_else(|| grouped(trimmed)).map(Cell::Number),
         Kind::Boolean => match trimmed {
             _ if trimmed.eq_ignore_ascii_case("true") => Some(Cell::Boolean(true)),
             _ if trimmed.eq_ignore_ascii_case("false") => Some(Cell::Boolean(false)),
@@ -83,6 +83,21 @@ pub(super) fn parse(text: &str, kind: Kind) -> Result<Cell<'_>, String> {
         None if trimmed.is_empty() || is_null_word(trimmed) => Ok(Cell::Null),
         None => Err(format!("`{}` is not {}", shorten(text, 80), kind.noun())),
     }
+}
+
+/// A number with commas between its thousands, as spreadsheets write it: `1,050.25`.
+pub(crate) fn grouped(text: &str) -> Option<f64> {
+    let unsigned = text.trim_start_matches(['+', '-']);
+    let (whole, fraction) = unsigned.split_once('.').map_or((unsigned, ""), |(whole, fraction)| (whole, fraction));
+    let mut groups = whole.split(',');
+    let first = groups.next()?;
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_grouped = (1..=3).contains(&first.len())
+        && text.len() - unsigned.len() <= 1
+        && [first, fraction].into_iter().all(digits)
+        && whole.contains(',')
+        && groups.all(|group| group.len() == 3 && digits(group));
+    if is_grouped { text.replace(',', "").parse().ok() } else { None }
 }
 
 /// At most so many bytes of a text, cut at a character.
@@ -105,6 +120,10 @@ mod tests {
     fn reads_cells() {
         assert_eq!(parse("1.5", Kind::Number), Ok(Cell::Number(1.5)));
         assert_eq!(parse(" 1e308 ", Kind::Number), Ok(Cell::Number(1e308)));
+        assert_eq!(parse("-1,234,567.5", Kind::Number), Ok(Cell::Number(-1_234_567.5)));
+        for no in ["10,5", "1,2345", ",123", "1,234,", "--1,234", "1,234.5,6", "1.234,567"] {
+            assert!(parse(no, Kind::Number).is_err(), "{no}");
+        }
         assert!(matches!(parse("NaN", Kind::Number), Ok(Cell::Number(n)) if n.is_nan()));
         assert_eq!(parse("N/A", Kind::Number), Ok(Cell::Null));
         assert_eq!(parse("-", Kind::Integer), Ok(Cell::Null));

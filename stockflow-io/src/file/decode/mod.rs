@@ -14,7 +14,7 @@ use arrow::record_batch::RecordBatch;
 use datafusion::error::DataFusionError;
 use tokio::sync::mpsc::Sender;
 
-pub(super) use cell::Kind;
+pub(super) use cell::{Kind, grouped};
 pub(super) use csv::{CsvOptions, Layout, Step, next_record};
 pub(super) use ndjson::cells_of;
 pub(super) use rows::{Column, Reject, Shape};
