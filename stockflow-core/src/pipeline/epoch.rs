@@ -357,7 +357,7 @@ impl<'r, 'p> EpochRun<'r, 'p> {
                 symbol: None,
                 rows: kept,
                 level: NoteLevel::Warning,
-                text: "rows that the sinks hold were not given again by the source and its rules: they stay; remove the tables before a rebuild to be without them".into(),
+                text: format!("{kept} rows that the sinks hold were not given again by the source and its rules: they stay; remove the tables before a rebuild to be without them"),
             });
         }
         self.letters.extend(late_letters);

@@ -40,7 +40,7 @@ impl Mapped {
             by_name.entry(name).or_insert_with(|| field.clone());
         }
         let used: Vec<&String> = by_name.values().map(|it| it.name()).collect();
-        let own = |name: &str| name == SOURCE_FILE || name == SOURCE_SEQ || name.starts_with("source_");
+        let own = |name: &str| is_of_source(name) || name.starts_with("source_");
         let left_out =
             fields.iter().map(|it| it.name()).filter(|name| !used.contains(name) && !own(name)).cloned().collect();
         Ok(Self { by_name, left_out })
@@ -101,9 +101,15 @@ fn rank(foreign: &str, ours: &str) -> u8 {
     }
 }
 
-fn names(fields: &Fields) -> String {
-    let names: Vec<_> = fields.iter().map(|it| it.name().as_str()).collect();
-    names.join("`, `")
+/// The names of the input's own columns, for a message; those that say where a row comes from are not its own.
+pub(super) fn names(fields: &Fields) -> String {
+    let own = fields.iter().map(|it| it.name().as_str()).filter(|name| !is_of_source(name));
+    own.collect::<Vec<_>>().join("`, `")
+}
+
+/// Whether a column is not of the data, but says where a row comes from.
+fn is_of_source(name: &str) -> bool {
+    [SOURCE_FILE, SOURCE_LINE, SOURCE_SEQ].contains(&name)
 }
 
 /// Whether the type is text of some kind.

@@ -319,12 +319,8 @@ impl Normalize {
             SymbolFrom::FileName => file().ok_or_else(no_file),
             SymbolFrom::Column(name) => {
                 let field = raw.iter().find(|it| it.name() == name).ok_or_else(|| {
-                    let names: Vec<_> = raw.iter().map(|it| it.name().as_str()).collect();
-                    Error::parameter(
-                        STEP,
-                        "symbol",
-                        format!("the input has no column `{name}`; it has `{}`", names.join("`, `")),
-                    )
+                    let names = columns::names(raw);
+                    Error::parameter(STEP, "symbol", format!("the input has no column `{name}`; it has `{names}`"))
                 })?;
                 Ok(trimmed(column(field.name().clone())))
             }
