@@ -10,12 +10,9 @@ use crate::render::say;
 /// A pipeline file that runs as it is.
 const TEMPLATE: &str = include_str!("../config/template.toml");
 
-/// The data folder, as the template writes it.
-const DATA_DIR: &str = "${STOCKFLOW_DATA_DIR:-./stockflow-data}/";
-
-/// The template's tables lie in a folder of their own: those right in the data folder are the main job's, and a table takes
-/// rows of one pipeline only.
-const OWN: &str = "my_pipeline/";
+/// Where the template's tables lie below the data folder. Those right in it are the main job's, and a table takes rows of one
+/// pipeline only.
+const FOLDER: &str = "my_pipeline";
 
 /// Writes a commented pipeline file; one that is there stays unless `--force` is given.
 pub(crate) fn run(args: &InitArgs, global: &Global) -> Outcome {
@@ -27,13 +24,12 @@ pub(crate) fn run(args: &InitArgs, global: &Global) -> Outcome {
             .or_next("name another file, or overwrite it with `--force`"),
         _ => Failure::failed(format!("`{shown}` cannot be written")).because(error),
     })?;
-    file.write_all(TEMPLATE.replace(DATA_DIR, &format!("{DATA_DIR}{OWN}")).as_bytes())
+    file.write_all(TEMPLATE.as_bytes())
         .map_err(|error| Failure::failed(format!("`{shown}` cannot be written")).because(error))?;
     if !global.quiet {
         say(format!(
-            "wrote `{shown}`; check it with `stockflow validate {shown}`, run it with `stockflow run {shown}`, query its tables with `stockflow sql … --data-dir {}/{}`",
-            global.data_dir.trim_end_matches('/'),
-            OWN.trim_end_matches('/')
+            "wrote `{shown}`; check it with `stockflow validate {shown}`, run it with `stockflow run {shown}`, query its tables with `stockflow sql … --data-dir {}/{FOLDER}`",
+            global.data_dir.trim_end_matches('/')
         ));
     }
     Ok(Exit::Done)

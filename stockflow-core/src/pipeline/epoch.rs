@@ -20,7 +20,7 @@ use super::kill_point::KillPoint;
 use super::letters::{LATE, Letters, notes_of, refused_by, rejects_of};
 use super::reference::{self, Tables};
 use super::report::{EpochReport, Note, NoteLevel, SinkReport};
-use super::rows::outgoing;
+use super::rows::{needs_before, outgoing};
 use super::run::{Runner, token_of};
 use super::spool;
 use super::state::{self, LastBars};
@@ -322,7 +322,7 @@ impl<'r, 'p> EpochRun<'r, 'p> {
                     Base::All,
                     compared.merged(&context, step.history.as_ref(), version.as_deref(), true).await?,
                 );
-                if let Some(version) = version.as_deref().filter(|_| !rebuild) {
+                if let Some(version) = version.as_deref().filter(|_| !rebuild && needs_before(pipeline)) {
                     for (base, all) in [(Base::TouchedBefore, false), (Base::AllBefore, true)] {
                         graph.set_history(base, compared.before(&context, step.history.as_ref(), version, all).await?);
                     }

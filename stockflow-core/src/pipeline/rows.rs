@@ -169,6 +169,12 @@ fn is_one_to_one(step: &Step) -> bool {
     }
 }
 
+/// Whether a sink takes something that is told from what was there before by difference.
+pub(crate) fn needs_before(pipeline: &Pipeline) -> bool {
+    let relations = pipeline.sinks.iter().map(|sink| pipeline.sink_relation(sink));
+    relations.into_iter().any(|name| pipeline.is_after_history(&name) && may_drop(pipeline, &name))
+}
+
 /// Whether a step between the history relation and `name` may leave rows out.
 fn may_drop(pipeline: &Pipeline, name: &str) -> bool {
     if pipeline.history.as_ref().is_some_and(|history| history.relation == name) {

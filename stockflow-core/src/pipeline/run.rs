@@ -242,6 +242,11 @@ impl Pipeline {
     }
 }
 
+/// The plan of an epoch that reads nothing: all that it needs stands in the history.
+fn nothing_after(from: Checkpoint) -> EpochPlan {
+    EpochPlan { upto: from.clone(), from, pins: serde_json::Value::Null, rows: None, window: None }
+}
+
 /// What of the definition is as it was.
 #[derive(Debug, Clone, Copy)]
 struct Same {
@@ -444,12 +449,15 @@ impl<'a> Runner<'a> {
 
     /// Closes an epoch that somebody must mend before anything of it was delivered, so that the next run plans it anew: with the
     /// corrected input, with what has come besides, or by the definition from before.
-    async fn give_up(&mut self, intent: &Intent, error: &Error) {
+    async fn give_up(&mut self, intent: &Intent, resumed: bool, error: &Error) {
         let mendable = matches!(error.class(), ErrorClass::Data | ErrorClass::Config);
         // What a best-effort source gave is nowhere but in this epoch.
         let exact = self.pipeline.source.replay() == Replay::Exact;
         let stops = error.is_fenced() || error.is_pin_lost() || error.is_interrupted();
-        if !mendable || !exact || stops || self.delivering || self.is_held(intent) {
+        // A sink that holds no token cannot tell whether an earlier attempt has written to it.
+        let is_untold = |(_, sink): &(String, Arc<dyn Sink>)| sink.idempotence() != Idempotence::Transactional;
+        let may_be_held = self.delivering || self.is_held(intent) || resumed && self.sinks().iter().any(is_untold);
+        if !mendable || !exact || stops || may_be_held {
             return;
         }
         let reason = error.chain().join(": ");
@@ -497,7 +505,9 @@ impl<'a> Runner<'a> {
             let Some(plan) = self.plan(&from, &self.limit(&skip)).await? else {
                 if self.epochs.is_empty() && !full && self.tables_changed().await? {
                     self.strike(&KillPoint::AfterPlan)?;
-                    let intent = self.intent_without_input(EpochKind::Run).await?;
+                    let plan = nothing_after(self.log.head.checkpoint.clone());
+                    let mut intent = self.intent(EpochKind::Run, false, plan, next_epoch(&self.log.head)).await?;
+                    intent.reads_nothing = true;
                     self.begin(intent).await?;
                 }
                 break;
@@ -541,15 +551,6 @@ impl<'a> Runner<'a> {
         Ok(!changed.is_empty())
     }
 
-    /// An epoch over what the history holds.
-    async fn intent_without_input(&self, kind: EpochKind) -> Result<Intent> {
-        let from = self.log.head.checkpoint.clone();
-        let plan = EpochPlan { upto: from.clone(), from, pins: serde_json::Value::Null, rows: None, window: None };
-        let mut intent = self.intent(kind, false, plan, next_epoch(&self.log.head)).await?;
-        intent.reads_nothing = true;
-        Ok(intent)
-    }
-
     fn is_same_as_last(&self, plan: &EpochPlan) -> bool {
         self.log.head.commit.as_ref().and_then(|commit| commit.pins.as_ref()) == Some(&plan.pins)
     }
@@ -590,13 +591,7 @@ impl<'a> Runner<'a> {
             .max(highest + 1);
         self.strike(&KillPoint::AfterPlan)?;
         let reads_nothing = plan.is_none();
-        let plan = plan.unwrap_or_else(|| EpochPlan {
-            upto: from.clone(),
-            from,
-            pins: serde_json::Value::Null,
-            rows: None,
-            window: None,
-        });
+        let plan = plan.unwrap_or_else(|| nothing_after(from));
         let mut intent = self.intent(kind, from_start, plan, epoch).await?;
         intent.reads_nothing = reads_nothing;
         self.begin(intent).await?;
@@ -671,7 +666,7 @@ impl<'a> Runner<'a> {
         let report = match Box::pin(EpochRun::new(self, intent.clone(), resumed)?.run()).instrument(span).await {
             Ok(report) => report,
             Err(error) => {
-                self.give_up(&intent, &error).await;
+                self.give_up(&intent, resumed, &error).await;
                 return Err(error);
             }
         };

@@ -169,3 +169,24 @@ async fn a_backfill_is_not_about_what_was_refused_elsewhere() {
         assert_eq!(report.dead_letters(), 0, "{symbol}");
     }
 }
+
+#[tokio::test]
+async fn an_epoch_that_a_keyed_sink_may_hold_is_not_given_up() {
+    use stockflow_core::pipeline::KillPoint;
+    use stockflow_core::testing::KillOnce;
+
+    let mut world = World::new();
+    world.bars = MemorySink::new(WriteMode::Merge).with_idempotence(Idempotence::Keyed);
+    world.push("AAA", &[(0, 1.0)]);
+    world.source.push_undecodable("AAA", "x", "no JSON");
+    // The bars are written, and nobody is told.
+    let probe = std::sync::Arc::new(KillOnce::new(KillPoint::AfterCommit("bars".into())));
+    let options = RunOptions { probe: Some(probe), ..RunOptions::default() };
+    world.builder().build().unwrap().run(options).await.unwrap_err();
+    // Now the epoch fails for its data.
+    let pipeline = world.builder().max_dead_letters(Some(0)).build().unwrap();
+    pipeline.run(RunOptions::default()).await.unwrap_err();
+    assert_eq!(pipeline.status().await.unwrap().open_epoch, Some(1), "it is finished once its limit is lifted");
+    let report = world.run().await.unwrap();
+    assert_eq!((report.epochs[0].epoch, report.epochs[0].resumed, world.bars.n_rows()), (1, true, 1));
+}

@@ -356,7 +356,7 @@ fn difference(a: &RecordBatch, b: &RecordBatch) -> Option<String> {
 #[test]
 fn any_split_into_epochs_is_one_epoch() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(2);
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(3);
     let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
     let outcome = runner.run(&plans(), |plan| {
         let (split, whole) = runtime.block_on(async { (split(&plan).await, whole(&plan).await) });

@@ -1,11 +1,12 @@
 //! The lake as the memory of a pipeline: a table at a pinned version.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use datafusion::datasource::TableProvider;
 use datafusion::logical_expr::{col, lit};
 use datafusion::prelude::SessionContext;
+use deltalake::table::state::DeltaTableState;
 use stockflow_core::history::History;
 use stockflow_core::{Error, ErrorClass, Result};
 
@@ -20,6 +21,8 @@ use super::provider::{load, rows};
 #[derive(Debug)]
 pub struct DeltaHistory {
     place: Place,
+    /// The snapshot that `version` told of: an epoch reads it several times.
+    newest: Mutex<Option<DeltaTableState>>,
 }
 
 impl DeltaHistory {
@@ -29,21 +32,29 @@ impl DeltaHistory {
     ///
     /// Class config: a text that is no path and no known URL.
     pub fn new(url: impl AsRef<str>) -> Result<Self> {
-        Ok(Self { place: Place::parse(url.as_ref())? })
+        Ok(Self { place: Place::parse(url.as_ref())?, newest: Mutex::default() })
     }
 }
 
 #[async_trait]
 impl History for DeltaHistory {
     async fn version(&self) -> Result<Option<String>> {
-        Ok(load(&self.place, None).await?.map(|state| state.version().to_string()))
+        let state = load(&self.place, None).await?;
+        let version = state.as_ref().map(|state| state.version().to_string());
+        *self.newest() = state;
+        Ok(version)
     }
 
     async fn table(&self, version: &str, symbols: Option<&[String]>) -> Result<Arc<dyn TableProvider>> {
         let number: u64 = version
             .parse()
             .map_err(|_| refused(&self.place.text, format!("`{version}` is no version of a Delta table")))?;
-        let state = match load(&self.place, Some(number)).await {
+        let known = self.newest().clone().filter(|state| state.version() == number);
+        let found = match known {
+            Some(state) => Ok(Some(state)),
+            None => load(&self.place, Some(number)).await,
+        };
+        let state = match found {
             Ok(Some(state)) if state.version() == number => state,
             Ok(_) => return Err(self.lost(version, "the table has no such version")),
             Err(error) if error.class() == ErrorClass::Transient => return Err(error),
@@ -64,6 +75,10 @@ impl History for DeltaHistory {
 }
 
 impl DeltaHistory {
+    fn newest(&self) -> MutexGuard<'_, Option<DeltaTableState>> {
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lost(&self, version: &str, reason: &str) -> Error {
         Error::PinLost {
             origin: Box::new(origin(&self.place.text).position(version)),
