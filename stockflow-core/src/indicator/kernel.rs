@@ -21,6 +21,7 @@ use arrow::buffer::{BooleanBuffer, NullBuffer};
 use super::call::IndicatorCall;
 use super::definition::{OutputKind, Value};
 use super::error::IndicatorError;
+use super::running::{Out, Running};
 
 /// The arithmetic of one function, behind which TA-Lib stands and our own functions will.
 ///
@@ -40,7 +41,10 @@ pub trait Kernel: fmt::Debug + Send + Sync {
     /// # Errors
     ///
     /// The reason, where the kernel cannot compute at all.
-    fn run(&self, values: &[Value], inputs: &[&[f64]], outputs: &mut [OutputBuffer]) -> Result<(), String>;
+    fn run(&self, values: &[Value], inputs: &[&[f64]], outputs: &mut [Out<'_>]) -> Result<(), String>;
+
+    /// A series at its start, which takes its rows piece by piece; `None` where all rows are needed at once.
+    fn start(&self, values: &[Value]) -> Option<Box<dyn Running>>;
 }
 
 /// The place for one output, one value for each row.
@@ -53,6 +57,14 @@ pub enum OutputBuffer {
 }
 
 impl OutputBuffer {
+    /// As the place to write to.
+    pub fn as_out(&mut self) -> Out<'_> {
+        match self {
+            Self::Real(values) => Out::Real(values),
+            Self::Integer(values) => Out::Integer(values),
+        }
+    }
+
     fn new(kind: OutputKind, rows: usize) -> Self {
         match kind {
             OutputKind::Float64 => Self::Real(vec![0.0; rows]),
@@ -101,10 +113,12 @@ pub fn evaluate(call: &IndicatorCall, inputs: &[&Float64Array]) -> Result<Evalua
                 compacted.iter().map(Vec::as_slice).collect()
             }
         };
-        definition
-            .kernel
-            .run(call.values(), &slices, &mut buffers)
-            .map_err(|reason| IndicatorError::kernel(&definition.name, reason))?;
+        let mut places: Vec<_> = buffers.iter_mut().map(OutputBuffer::as_out).collect();
+        let done = match definition.kernel.start(call.values()) {
+            Some(mut running) => running.update(&slices, &mut places),
+            None => definition.kernel.run(call.values(), &slices, &mut places),
+        };
+        done.map_err(|reason| IndicatorError::kernel(&definition.name, reason))?;
     }
 
     let computed = computed_rows(rows, n_used, lookback, used.as_ref());

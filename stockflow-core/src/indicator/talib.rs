@@ -11,7 +11,9 @@ use ta_lib::abstract_api::{FuncFlags, FuncId, FuncInfo, InputFlags, InputInfo, I
 use super::definition::{
     BarColumn, Definition, Domain, Flag, Input, Output, OutputKind, Parameter, State, StateKind, Value,
 };
-use super::kernel::{Kernel, OutputBuffer};
+use super::functions::{unit, window};
+use super::kernel::Kernel;
+use super::running::{Out, Running};
 
 /// Version of the crate behind the kernels; part of the fingerprint of any state.
 pub const KERNEL_VERSION: &str = "ta-lib 0.8.3";
@@ -42,11 +44,8 @@ pub(crate) fn definition(info: &'static FuncInfo) -> Definition {
         parameters: info.opt_inputs.iter().map(parameter).collect(),
         outputs: outputs(info, &name),
         flags: flags(info),
-        state: State {
-            kind: StateKind::History,
-            reason: "the kernel keeps no state that can be saved: it is run again over the history",
-        },
-        kernel: Arc::new(TaLib(info.id)),
+        state: state(&name),
+        kernel: Arc::new(TaLib { id: info.id, name: name.clone() }),
         name,
     }
 }
@@ -83,6 +82,19 @@ pub(crate) const SQL_NAMES: [&str; 27] = [
     "tanh",
     "var",
 ];
+
+fn state(name: &str) -> State {
+    match unit(name) {
+        Some(unit) => State { kind: unit.kind, reason: unit.keeps },
+        None if window::WINDOWED.binary_search(&name).is_ok() => {
+            State { kind: StateKind::Window, reason: "the rows that it can still see" }
+        }
+        None => State {
+            kind: StateKind::History,
+            reason: "the kernel keeps no state that can be saved: it is run again over the history",
+        },
+    }
+}
 
 fn inputs(info: &FuncInfo) -> Vec<Input> {
     info.inputs.iter().flat_map(input).collect()
@@ -198,12 +210,15 @@ fn flags(info: &FuncInfo) -> Vec<Flag> {
 }
 
 /// A function of TA-Lib, called through its registry.
-#[derive(Debug)]
-struct TaLib(FuncId);
+#[derive(Debug, Clone)]
+struct TaLib {
+    id: FuncId,
+    name: String,
+}
 
 impl TaLib {
     fn bind<'a>(&self, values: &[Value]) -> Result<ta_lib::abstract_api::ParamHolder<'a>, String> {
-        let mut call = self.0.new_call(&CORE);
+        let mut call = self.id.new_call(&CORE);
         for (index, value) in values.iter().enumerate() {
             match value {
                 Value::Integer(value) => call.set_opt_input(index, *value),
@@ -220,7 +235,7 @@ impl Kernel for TaLib {
         self.bind(values)?.lookback().map_err(|code| format!("{code:?}"))
     }
 
-    fn run(&self, values: &[Value], inputs: &[&[f64]], outputs: &mut [OutputBuffer]) -> Result<(), String> {
+    fn run(&self, values: &[Value], inputs: &[&[f64]], outputs: &mut [Out<'_>]) -> Result<(), String> {
         let rows = inputs.first().map_or(0, |it| it.len());
         if rows == 0 || rows - 1 > Core::INDEX_MAX {
             return Err(format!("{rows} rows in one partition, at most {} can be computed", Core::INDEX_MAX));
@@ -228,7 +243,7 @@ impl Kernel for TaLib {
         let lookback = self.lookback(values)?;
         let mut call = self.bind(values)?;
         let mut series = inputs.iter().copied();
-        for (slot, info) in self.0.info().inputs.iter().enumerate() {
+        for (slot, info) in self.id.info().inputs.iter().enumerate() {
             if info.kind == InputType::Price {
                 let mut part = |flag| if info.flags.contains(flag) { series.next() } else { None };
                 let [open, high, low, close, volume] = PRICE_BUNDLE.map(|(flag, _)| part(flag));
@@ -240,8 +255,8 @@ impl Kernel for TaLib {
         }
         for (index, output) in outputs.iter_mut().enumerate() {
             match output {
-                OutputBuffer::Real(out) => call.set_output(index, &mut out[lookback..]),
-                OutputBuffer::Integer(out) => call.set_int_output(index, &mut out[lookback..]),
+                Out::Real(out) => call.set_output(index, &mut out[lookback..]),
+                Out::Integer(out) => call.set_int_output(index, &mut out[lookback..]),
             }
             .map_err(|code| format!("{code:?}"))?;
         }
@@ -250,5 +265,15 @@ impl Kernel for TaLib {
             return Err(format!("{rows} rows and a lookback of {lookback} gave {range:?}"));
         }
         Ok(())
+    }
+
+    fn start(&self, values: &[Value]) -> Option<Box<dyn Running>> {
+        if let Some(unit) = unit(&self.name) {
+            return (unit.start)(values);
+        }
+        window::WINDOWED.binary_search(&self.name.as_str()).ok()?;
+        let n_inputs = inputs(self.id.info()).len();
+        let running = window::Windowed::new(&self.name, Arc::new(self.clone()), values, n_inputs)?;
+        Some(Box::new(running))
     }
 }
