@@ -8,8 +8,8 @@ use datafusion::prelude::SessionContext;
 
 use crate::error::Result;
 
-/// Makes every function of stockflow known to a session: all indicators with the checks on their windows, and the functions
-/// that the transforms use.
+/// Makes every function of stockflow known to a session: all indicators with the checks on their windows, the functions
+/// that the transforms use, and the operator that computes indicators in one pass ([`window`](crate::window)).
 ///
 /// # Errors
 ///
@@ -23,6 +23,7 @@ pub fn register(session: &SessionContext) -> Result<()> {
     for function in crate::transform::aggregate_functions() {
         session.register_udaf(function.as_ref().clone());
     }
+    crate::window::register(session);
     Ok(())
 }
 

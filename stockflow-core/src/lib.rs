@@ -5,7 +5,7 @@
 //! This crate knows no network client: connectors live in `stockflow-io`.
 //!
 //! Read in this order: [`schema`] (what a bar is), [`relation`], [`checkpoint`], [`source`], [`transform`], [`sink`],
-//! [`pipeline`], [`store`], [`indicator`].
+//! [`pipeline`], [`store`], [`indicator`], [`window`].
 
 pub mod checkpoint;
 pub mod context;
@@ -27,5 +27,6 @@ pub mod telemetry;
 pub mod testing;
 pub mod token;
 pub mod transform;
+pub mod window;
 
 pub use error::{Error, ErrorClass, Origin, Result};

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use super::catalogue::catalogue;
 use super::definition::{Definition, Output, Parameter, Value};
 use super::error::IndicatorError;
+use super::running::Running;
 
 /// A function and a valid value for each of its parameters.
 #[derive(Debug, Clone)]
@@ -55,6 +56,16 @@ impl IndicatorCall {
     /// Rows before the first value.
     pub fn lookback(&self) -> usize {
         self.lookback
+    }
+
+    /// A series at its start, which takes its rows piece by piece; `None` where all rows are needed at once.
+    pub fn start(&self) -> Option<Box<dyn Running>> {
+        self.definition.kernel.start(&self.values)
+    }
+
+    /// Whether it takes the rows of a series piece by piece, and what it needs to go on can be saved.
+    pub fn goes_piece_by_piece(&self) -> bool {
+        self.start().is_some()
     }
 
     /// Name and all values, defaults included: `macd(12,26,9)`. The same for however the call was written.

@@ -114,11 +114,11 @@ pub fn evaluate(call: &IndicatorCall, inputs: &[&Float64Array]) -> Result<Evalua
             }
         };
         let mut places: Vec<_> = buffers.iter_mut().map(OutputBuffer::as_out).collect();
-        let done = match definition.kernel.start(call.values()) {
-            Some(mut running) => running.update(&slices, &mut places),
-            None => definition.kernel.run(call.values(), &slices, &mut places),
-        };
-        done.map_err(|reason| IndicatorError::kernel(&definition.name, reason))?;
+        // TA-Lib's own batch, not the kernel that goes piece by piece: each is the other's judge.
+        definition
+            .kernel
+            .run(call.values(), &slices, &mut places)
+            .map_err(|reason| IndicatorError::kernel(&definition.name, reason))?;
     }
 
     let computed = computed_rows(rows, n_used, lookback, used.as_ref());
@@ -150,7 +150,7 @@ fn used_rows(inputs: &[&Float64Array], rows: usize) -> Option<BooleanBuffer> {
 }
 
 /// Looks at whole blocks, so that the compiler can use wide registers.
-fn all_finite(values: &[f64]) -> bool {
+pub(crate) fn all_finite(values: &[f64]) -> bool {
     values.chunks(1024).all(|block| block.iter().fold(true, |all, it| all & it.is_finite()))
 }
 

@@ -11,7 +11,7 @@ use ta_lib::abstract_api::{FuncFlags, FuncId, FuncInfo, InputFlags, InputInfo, I
 use super::definition::{
     BarColumn, Definition, Domain, Flag, Input, Output, OutputKind, Parameter, State, StateKind, Value,
 };
-use super::functions::{unit, window};
+use super::functions::{history, unit, window};
 use super::kernel::Kernel;
 use super::running::{Out, Running};
 
@@ -89,10 +89,7 @@ fn state(name: &str) -> State {
         None if window::WINDOWED.binary_search(&name).is_ok() => {
             State { kind: StateKind::Window, reason: "the rows that it can still see" }
         }
-        None => State {
-            kind: StateKind::History,
-            reason: "the kernel keeps no state that can be saved: it is run again over the history",
-        },
+        None => State { kind: StateKind::History, reason: history::reason(name) },
     }
 }
 

@@ -34,9 +34,11 @@ mod rewrite;
 mod stamp;
 mod udwf;
 
+pub(crate) use order::{NULL_KEY, check_interval, tie};
 pub use rewrite::IndicatorRewrite;
 pub use stamp::Stamp;
 pub use udwf::IndicatorUdwf;
+pub(crate) use udwf::struct_fields;
 
 use super::call::IndicatorCall;
 use super::catalogue::catalogue;

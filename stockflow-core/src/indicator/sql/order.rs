@@ -13,7 +13,7 @@ use super::super::error::IndicatorError;
 /// Refuses NULLs and ties in the order keys: the rows of a partition are sorted, so ties are neighbours.
 pub(super) fn check_order(function: &str, keys: &[ArrayRef]) -> Result<(), IndicatorError> {
     if keys.iter().any(|it| it.logical_null_count() > 0) {
-        return Err(IndicatorError::rows(function, "a row has NULL in the order key, so its place is not known"));
+        return Err(IndicatorError::rows(function, NULL_KEY));
     }
     let n_pairs = keys.first().map_or(0, |it| it.len().saturating_sub(1));
     if n_pairs == 0 {
@@ -22,15 +22,21 @@ pub(super) fn check_order(function: &str, keys: &[ArrayRef]) -> Result<(), Indic
     let ties = ties(keys, n_pairs).map_err(|error| IndicatorError::rows(function, error.to_string()))?;
     match ties.values().set_indices().next() {
         None => Ok(()),
-        Some(row) => {
-            let key: Vec<_> = keys.iter().map(|it| array_value_to_string(it, row).unwrap_or_default()).collect();
-            let reason = format!(
-                "two rows of one partition have the same order key {}: make (PARTITION BY, ORDER BY) unique",
-                key.join(", ")
-            );
-            Err(IndicatorError::rows(function, reason))
-        }
+        Some(row) => Err(tie(function, keys, row)),
     }
+}
+
+/// Why a NULL has no place in the order.
+pub(crate) const NULL_KEY: &str = "a row has NULL in the order key, so its place is not known";
+
+/// Two rows of one partition have the same order keys.
+pub(crate) fn tie(function: &str, keys: &[ArrayRef], row: usize) -> IndicatorError {
+    let key: Vec<_> = keys.iter().map(|it| array_value_to_string(it, row).unwrap_or_default()).collect();
+    let reason = format!(
+        "two rows of one partition have the same order key {}: make (PARTITION BY, ORDER BY) unique",
+        key.join(", ")
+    );
+    IndicatorError::rows(function, reason)
 }
 
 /// For each row but the last: whether the next one has the same keys.
@@ -43,7 +49,7 @@ fn ties(keys: &[ArrayRef], n_pairs: usize) -> Result<BooleanArray, ArrowError> {
 }
 
 /// Refuses rows of several intervals in one partition.
-pub(super) fn check_interval(function: &str, interval: &ArrayRef) -> Result<(), IndicatorError> {
+pub(crate) fn check_interval(function: &str, interval: &ArrayRef) -> Result<(), IndicatorError> {
     let n_pairs = interval.len().saturating_sub(1);
     if n_pairs == 0 || is_one_text(interval) {
         return Ok(());

@@ -191,7 +191,7 @@ pub(super) fn arrow_type(kind: OutputKind) -> DataType {
     }
 }
 
-pub(super) fn struct_fields(definition: &Definition) -> Fields {
+pub(crate) fn struct_fields(definition: &Definition) -> Fields {
     definition.outputs.iter().map(|it| Field::new(&it.name, arrow_type(it.kind), true)).collect()
 }
 

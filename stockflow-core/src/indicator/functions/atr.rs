@@ -1,0 +1,137 @@
+//! Average true range: Wilder's average of the true range. Source: TA-Lib `ATR`.
+
+use super::super::definition::{StateKind, Value};
+use super::super::running::{Out, Running, Unit, period};
+use super::decay::{Decay, PASS};
+use super::restored::{MOST_ROWS, restored};
+use super::true_range::true_range;
+
+pub(crate) static UNIT: Unit =
+    Unit { name: "atr", kind: StateKind::Recursive, keeps: "the average and the close of the last bar", start };
+
+fn start(values: &[Value]) -> Option<Box<dyn Running>> {
+    Some(Box::new(Atr::<Plain>::new(period(values, 0))))
+}
+
+/// What is made of the average before it is given out.
+pub(crate) trait Scale: std::fmt::Debug + Send {
+    fn scale(average: f64, close: f64, period: usize) -> f64;
+
+    /// The same for many rows.
+    #[inline(always)]
+    fn scale_all(averages: &mut [f64], close: &[f64], period: usize) {
+        for (average, close) in averages.iter_mut().zip(close) {
+            *average = Self::scale(*average, *close, period);
+        }
+    }
+}
+
+/// The average as it is.
+#[derive(Debug)]
+pub(crate) struct Plain;
+
+impl Scale for Plain {
+    #[inline(always)]
+    fn scale(average: f64, _: f64, _: usize) -> f64 {
+        average
+    }
+
+    fn scale_all(_: &mut [f64], _: &[f64], _: usize) {}
+}
+
+/// The average so far.
+#[derive(Debug)]
+pub(crate) struct Atr<S> {
+    period: usize,
+    /// The weight of a new range.
+    weight: f64,
+    average: Decay,
+    /// The sum of the first ranges, which starts the average.
+    sum: f64,
+    close: f64,
+    /// Rows so far.
+    seen: usize,
+    scale: std::marker::PhantomData<S>,
+}
+
+impl<S: Scale> Atr<S> {
+    pub(crate) fn new(period: usize) -> Self {
+        let period = period.max(1);
+        let rest = (period - 1) as f64 / period as f64;
+        Self {
+            period,
+            weight: 1.0 - rest,
+            average: Decay::new(rest),
+            sum: 0.0,
+            close: 0.0,
+            seen: 0,
+            scale: std::marker::PhantomData,
+        }
+    }
+
+    fn step(&mut self, high: f64, low: f64, close: f64) -> f64 {
+        let range = true_range(high, low, self.close);
+        self.close = close;
+        if self.seen > self.period {
+            return S::scale(self.average.step(self.weight * range), close, self.period);
+        }
+        if self.seen > 0 {
+            self.sum += range;
+        }
+        if self.seen == self.period {
+            self.average.start(self.sum / self.period as f64);
+        }
+        self.seen += 1;
+        S::scale(self.average.base(), close, self.period)
+    }
+
+    fn run(&mut self, high: &[f64], low: &[f64], close: &[f64], out: &mut [f64]) {
+        let n = high.len().min(low.len()).min(close.len()).min(out.len());
+        let mut i = 0;
+        // The first row's range needs the close of an earlier piece.
+        while i < n && (i == 0 || self.seen <= self.period) {
+            out[i] = self.step(high[i], low[i], close[i]);
+            i += 1;
+        }
+        if i == n {
+            return;
+        }
+        let before = close[i - 1..n - 1].chunks(PASS);
+        let bars = high[i..n].chunks(PASS).zip(low[i..n].chunks(PASS)).zip(close[i..n].chunks(PASS)).zip(before);
+        for (out, (((high, low), close), before)) in out[i..n].chunks_mut(PASS).zip(bars) {
+            for (((out, high), low), before) in out.iter_mut().zip(high).zip(low).zip(before) {
+                *out = self.weight * true_range(*high, *low, *before);
+            }
+            self.average.run(out);
+            S::scale_all(out, close, self.period);
+        }
+        self.close = close[n - 1];
+    }
+}
+
+impl<S: Scale> Running for Atr<S> {
+    fn reset(&mut self) {
+        self.average.start(0.0);
+        (self.sum, self.close, self.seen) = (0.0, 0.0, 0);
+    }
+
+    fn update(&mut self, inputs: &[&[f64]], outputs: &mut [Out<'_>]) -> Result<(), String> {
+        let ([high, low, close], [out]) = (inputs, outputs) else { return Err("it reads three series".into()) };
+        self.run(high, low, close, out.real());
+        Ok(())
+    }
+
+    fn save(&self, state: &mut Vec<f64>) {
+        state.extend([self.seen as f64, self.close, self.sum]);
+        self.average.save(state);
+    }
+
+    fn load(&mut self, state: &[f64]) -> Result<(), String> {
+        let mut saved = restored(state)?;
+        self.seen = saved.count(MOST_ROWS)?.min(self.period + 1);
+        self.close = saved.number()?;
+        self.sum = saved.number()?;
+        self.average.load(&mut saved)?;
+        saved.end()
+    }
+}

@@ -1,0 +1,27 @@
+//! Positive volume index: an index that follows the price on those bars only whose volume rises. Source: TA-Lib `PVI`.
+
+use super::super::definition::Value;
+use super::super::running::{Running, Unit};
+use super::accumulator::{Accumulator, Step, unit};
+
+pub(crate) static UNIT: Unit = unit("pvi", "the index and the last bar's price and volume", start);
+
+fn start(_: &[Value]) -> Option<Box<dyn Running>> {
+    Some(Accumulator::<Pvi, 2, 3>::boxed())
+}
+
+#[derive(Debug)]
+struct Pvi;
+
+impl Step<2, 3> for Pvi {
+    /// TA-Lib starts both of its volume indices from this value.
+    const START: [f64; 3] = [1000.0, 0.0, 0.0];
+
+    #[inline(always)]
+    fn step([index, last, before]: [f64; 3], [close, volume]: [f64; 2], is_first: bool) -> ([f64; 3], f64) {
+        let moved = index + (close - last) / last * index;
+        let counts = !is_first && volume > before && last != 0.0 && moved.is_finite();
+        let index = if counts { moved } else { index };
+        ([index, close, volume], index)
+    }
+}
