@@ -1,4 +1,7 @@
-//! Single kernels over one symbol's million bars, NULL rules and output arrays included.
+//! Single kernels over one symbol's million bars: `evaluate` with its NULL rules and output arrays, and `update`, which
+//! takes all rows as one piece into buffers that are there.
+//!
+//! Against TA-Lib in C: `scripts/bench --jobs kernels`.
 //!
 //! `cargo bench --workspace --all-features --bench indicator -- sma`
 
@@ -10,7 +13,9 @@ use std::hint::black_box;
 use arrow::array::Float64Array;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use stockflow_benches::Bars;
-use stockflow_core::indicator::{IndicatorSpec, kernel::evaluate, parse_list};
+use stockflow_core::indicator::kernel::{OutputBuffer, evaluate};
+use stockflow_core::indicator::running::Out;
+use stockflow_core::indicator::{IndicatorSpec, OutputKind, parse_list};
 
 const ROWS: usize = 1_000_000;
 
@@ -60,18 +65,41 @@ fn indicators(criterion: &mut Criterion) {
         let inputs: Vec<&Float64Array> = inputs.iter().collect();
         let mut group = criterion.benchmark_group(format!("indicator/{}", spec.call().definition().name));
         group.throughput(Throughput::Elements(ROWS as u64)).sample_size(20);
-        group.bench_function(id(text, spec), |bencher| {
+        group.bench_function(id("evaluate", text, spec), |bencher| {
             bencher.iter(|| evaluate(spec.call(), black_box(&inputs)).expect("valid inputs"));
         });
+        // Functions that need all rows at once have no such form.
+        if spec.call().goes_piece_by_piece() {
+            let slices: Vec<&[f64]> = inputs.iter().map(|it| it.values().as_ref()).collect();
+            let mut outputs = buffers(spec);
+            group.bench_function(id("update", text, spec), |bencher| {
+                bencher.iter(|| {
+                    let mut running = spec.call().start().expect("it goes piece by piece");
+                    let mut places: Vec<Out<'_>> = outputs.iter_mut().map(OutputBuffer::as_out).collect();
+                    running.update(black_box(&slices), &mut places).expect("valid inputs");
+                    black_box(&mut places);
+                });
+            });
+        }
         group.finish();
     }
 }
 
-/// `period=20` where a period is given, else `default`.
-fn id(text: &str, spec: &IndicatorSpec) -> BenchmarkId {
+fn buffers(spec: &IndicatorSpec) -> Vec<OutputBuffer> {
+    let outputs = spec.call().definition().outputs.iter();
+    outputs
+        .map(|it| match it.kind {
+            OutputKind::Float64 => OutputBuffer::Real(vec![0.0; ROWS]),
+            OutputKind::Int32 => OutputBuffer::Integer(vec![0; ROWS]),
+        })
+        .collect()
+}
+
+/// The form, and `period=20` where a period is given, else `default`.
+fn id(form: &str, text: &str, spec: &IndicatorSpec) -> BenchmarkId {
     match spec.call().values().first().filter(|_| text.contains('(')) {
-        Some(period) => BenchmarkId::from_parameter(format!("period={period}")),
-        None => BenchmarkId::from_parameter("default"),
+        Some(period) => BenchmarkId::new(form, format!("period={period}")),
+        None => BenchmarkId::new(form, "default"),
     }
 }
 

@@ -1,9 +1,21 @@
 //! The page `docs/indicators.md`, written from the catalogue.
 
 use super::catalogue::{EXCLUDED, catalogue};
-use super::definition::{Definition, Flag, Parameter};
+use super::definition::{Definition, Flag, Parameter, StateKind};
 
 const HEAD: &str = include_str!("docs_head.md");
+
+const STATE: &str = "\
+What a function needs to go on with the next bar is kept from epoch to epoch, so that a new day costs what a day costs:
+
+* **window**: the last rows that it can still see, or sums over them;
+* **recursive**: a few numbers that stand for all rows before;
+* **history**: nothing is kept, and the symbol is computed again from its history: right, and slower.
+
+An average that is chosen by name decides, too: with `mama` or `vidya` nothing is kept.
+These are of kind history, because:
+
+";
 
 /// The whole page, in Markdown. A test holds `docs/indicators.md` against it.
 pub fn markdown() -> String {
@@ -19,6 +31,11 @@ pub fn markdown() -> String {
     }
     for (name, reason) in EXCLUDED {
         page.push_str(&format!("* `{name}`: {reason}.\n"));
+    }
+    page.push_str("\n## State\n\n");
+    page.push_str(STATE);
+    for definition in catalogue.iter().filter(|it| it.state.kind == StateKind::History) {
+        page.push_str(&format!("* `{}`: {}.\n", definition.name, definition.state.reason));
     }
     for group in catalogue.groups() {
         page.push_str(&format!("\n## {group}\n\n"));
@@ -43,7 +60,8 @@ pub fn describe(definition: &Definition) -> String {
     }
     text.push_str(&format!("* Columns: {}\n", definition.default_columns().join(", ")));
     text.push_str(&format!("* Lookback at the defaults: {} rows\n", definition.default_lookback()));
-    text.push_str(&format!("* State: {}, because {}\n", definition.state.kind.as_str(), definition.state.reason));
+    let why = if definition.state.kind == StateKind::History { "because" } else { "it keeps" };
+    text.push_str(&format!("* State: {}: {why} {}\n", definition.state.kind.as_str(), definition.state.reason));
     for flag in &definition.flags {
         text.push_str(&format!("* {}: {}\n", flag.as_str(), flag.explain()));
     }

@@ -9,10 +9,11 @@
 //! * [`definition`]: what a function is; [`catalogue`](mod@catalogue): all of them by name;
 //! * [`call`]: a function with checked parameters ([`IndicatorCall`]) and the text form `rsi(14)` ([`IndicatorSpec`]);
 //! * [`kernel`]: evaluation over one symbol's rows with the rules for NULL;
+//! * [`running`]: the form that takes rows piece by piece, and whose state can be saved; one file a function in `functions`;
 //! * [`sql`]: the window functions, the checks on their windows, and expressions for the DataFrame API.
 //!
-//! What is not here: state between epochs, and the operator that will run all indicators of one window together.
-//! Until then every function's state is of the kind [`StateKind::History`].
+//! What is not here: the operator that runs all indicators of one window together ([`window`](crate::window)), and the table
+//! that keeps their state between epochs.
 //!
 //! **Invariant:** everything but [`sql`] knows no DataFusion.
 

@@ -11,12 +11,12 @@ use ta_lib::abstract_api::{FuncFlags, FuncId, FuncInfo, InputFlags, InputInfo, I
 use super::definition::{
     BarColumn, Definition, Domain, Flag, Input, Output, OutputKind, Parameter, State, StateKind, Value,
 };
-use super::functions::{history, unit, window};
+use super::functions::{stateless, unit, window};
 use super::kernel::Kernel;
 use super::running::{Out, Running};
 
-/// Version of the crate behind the kernels; part of the fingerprint of any state.
-pub const KERNEL_VERSION: &str = "ta-lib 0.8.3";
+/// Version of the crate behind the kernels, and of our own kernels and what they save: part of the fingerprint of any state.
+pub const KERNEL_VERSION: &str = "ta-lib 0.8.3, stockflow 1";
 
 /// No unstable period, default candle thresholds: what every other user of TA-Lib gets, too.
 static CORE: LazyLock<Core> = LazyLock::new(Core::new);
@@ -89,7 +89,7 @@ fn state(name: &str) -> State {
         None if window::WINDOWED.binary_search(&name).is_ok() => {
             State { kind: StateKind::Window, reason: "the rows that it can still see" }
         }
-        None => State { kind: StateKind::History, reason: history::reason(name) },
+        None => State { kind: StateKind::History, reason: stateless::reason(name) },
     }
 }
 

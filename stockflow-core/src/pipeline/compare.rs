@@ -1,13 +1,16 @@
 //! At the history relation: what is new, what is corrected, what is already known.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, Int64Array, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Field, Schema, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, TimestampMicrosecondType};
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::{ident, lit};
 use datafusion::prelude::{DataFrame, SessionContext};
 
 use super::clock::instant;
+use super::state::LastBars;
 use crate::context::EpochContext;
 use crate::error::{Error, Result};
 use crate::history::History;
@@ -20,7 +23,7 @@ pub(crate) const TOLERANCE: f64 = 1e-6;
 const PROVENANCE: [&str; 2] = ["provider", "source_ts"];
 
 /// What a symbol's recomputation starts from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Touched {
     /// The first bar that is new or corrected, in µs.
     pub(crate) first: i64,
@@ -28,6 +31,10 @@ pub(crate) struct Touched {
     pub(crate) last: i64,
     /// The first bar is not newer than the newest one before.
     pub(crate) late: bool,
+    /// Bars of it were delivered before.
+    pub(crate) known: bool,
+    /// The price basis of its new bars, if they have one and only one.
+    pub(crate) basis: Option<String>,
 }
 
 /// The epoch held against the history.
@@ -65,6 +72,9 @@ pub(crate) fn child(epoch: &EpochContext, tables: &[(&str, DataFrame)]) -> Resul
 
 /// Holds the epoch's rows against the history at a pinned version.
 ///
+/// `last` is what the state table knows of the symbols' newest bars: whatever is newer than those is new, and need not be
+/// looked up.
+///
 /// # Errors
 ///
 /// [`Error::Schema`] if the relation lacks its key or version, whatever reading gives.
@@ -74,6 +84,7 @@ pub(crate) async fn compare(
     relation: &Relation,
     history: &dyn History,
     version: Option<&str>,
+    last: &LastBars,
 ) -> Result<Compared> {
     let key = relation.key.clone();
     if key.is_empty() || !key.iter().any(|column| column == "symbol") || !key.iter().any(|column| column == "ts") {
@@ -81,33 +92,34 @@ pub(crate) async fn compare(
     }
     let relation = &super::latest::latest(epoch, name, relation).await?;
     let rows = epoch.share(relation.frame.clone()).await?;
-    let n_rows = rows.clone().count().await? as u64;
-    let symbols = symbols_of(&rows).await?;
+    let (all, n_rows) = touched(&rows, None, last, epoch).await?;
+    // Of a symbol without an entry nothing is known: it may have any bars in the history.
+    let is_newer = |symbol: &str, it: &Touched| last.contains_key(symbol) && !it.late;
+    let unsure: Vec<String> =
+        all.iter().filter(|(symbol, it)| !is_newer(symbol, it)).map(|(symbol, _)| symbol.clone()).collect();
     let known = match version {
-        Some(version) if !symbols.is_empty() => {
-            Some(epoch.session.read_table(history.table(version, Some(&symbols)).await?)?)
+        Some(version) if !unsure.is_empty() => {
+            let table = epoch.session.read_table(history.table(version, Some(&unsure)).await?)?;
+            Some(epoch.share(within_reach(table, &unsure, &all, last)?).await?)
         }
         _ => None,
     };
     let Some(known) = known else {
-        let touched = touched(&rows, None, epoch).await?;
         return Ok(Compared {
-            changed: relation.with_frame(rows).with_unique_keys(),
+            changed: relation.with_frame(rows.clone()).with_unique_keys(),
             n_changed: n_rows,
             n_unchanged: 0,
-            touched,
-            given: None,
+            touched: all,
+            given: version.map(|_| rows),
             known: None,
             key,
         });
     };
-    let known = epoch.share(known).await?;
     let session = child(epoch, &[("e", rows.clone()), ("h", known.clone())])?;
     let given = Some(rows);
     let sql = changed_sql(relation, &key, &known);
     let changed = epoch.share(session.sql(&sql).await?).await?;
-    let n_changed = changed.clone().count().await? as u64;
-    let touched = touched(&changed, Some(&known), epoch).await?;
+    let (touched, n_changed) = touched(&changed, Some(&known), last, epoch).await?;
     Ok(Compared {
         changed: relation.with_frame(changed).with_unique_keys(),
         n_changed,
@@ -117,6 +129,28 @@ pub(crate) async fn compare(
         known: Some(known),
         key,
     })
+}
+
+/// Of these symbols' history only what the epoch's bars can meet: nothing before the first of them.
+fn within_reach(
+    table: DataFrame,
+    symbols: &[String],
+    all: &BTreeMap<String, Touched>,
+    last: &LastBars,
+) -> Result<DataFrame> {
+    let is_time = table.schema().field_with_unqualified_name("ts").is_ok_and(|field| *field.data_type() == instant());
+    // Without an entry the newest bar is not known, and must be found.
+    if !is_time || symbols.iter().any(|symbol| !last.contains_key(symbol)) {
+        return Ok(table);
+    }
+    let first = symbols.iter().filter_map(|symbol| all.get(symbol)).map(|it| it.first).min();
+    match first {
+        Some(first) => {
+            let first = ScalarValue::TimestampMicrosecond(Some(first), Some("UTC".into()));
+            Ok(table.filter(ident("ts").gt_eq(lit(first)))?)
+        }
+        None => Ok(table),
+    }
 }
 
 /// The rows of `e` that are not in `h` by key, or differ from it and have a higher version.
@@ -158,33 +192,33 @@ fn differs(column: &str, is_float: bool) -> String {
     )
 }
 
-async fn symbols_of(rows: &DataFrame) -> Result<Vec<String>> {
-    let batches = rows.clone().select_columns(&["symbol"])?.distinct()?.collect().await?;
-    let mut symbols = Vec::new();
-    for batch in &batches {
-        let column = arrow::compute::cast(batch.column(0), &arrow::datatypes::DataType::Utf8)?;
-        symbols.extend(column.as_string::<i32>().iter().flatten().map(str::to_owned));
-    }
-    symbols.sort();
-    Ok(symbols)
-}
-
-/// By symbol where the recomputation starts, and whether that is before the end of what was known.
+/// By symbol where the recomputation starts, and whether that is before the end of what was known; and how many rows.
 async fn touched(
     changed: &DataFrame,
     known: Option<&DataFrame>,
+    last: &LastBars,
     epoch: &EpochContext,
-) -> Result<BTreeMap<String, Touched>> {
+) -> Result<(BTreeMap<String, Touched>, u64)> {
     let micros = |column: &str| format!("arrow_cast({column}, 'Timestamp(Microsecond, None)')");
-    let first = "SELECT symbol, min(ts) AS first, max(ts) AS last FROM c GROUP BY symbol";
+    let has_basis = changed.schema().has_column_with_unqualified_name("basis");
+    let basis = |of: &str| {
+        let value = if has_basis { format!("{of}(basis)") } else { "NULL".into() };
+        format!("arrow_cast({value}, 'Utf8') AS {of}_basis")
+    };
+    let first = format!(
+        "SELECT symbol, min(ts) AS first, max(ts) AS last, count(*) AS n, {}, {} FROM c GROUP BY symbol",
+        basis("min"),
+        basis("max")
+    );
+    let rest = "n, min_basis, max_basis";
     let sql = match known {
         None => format!(
-            "SELECT arrow_cast(symbol, 'Utf8') AS symbol, {} AS first, {} AS last, arrow_cast(NULL, 'Timestamp(Microsecond, None)') AS newest FROM ({first})",
+            "SELECT arrow_cast(symbol, 'Utf8') AS symbol, {} AS first, {} AS last, arrow_cast(NULL, 'Timestamp(Microsecond, None)') AS newest, {rest} FROM ({first})",
             micros("first"),
             micros("last")
         ),
         Some(_) => format!(
-            "SELECT arrow_cast(f.symbol, 'Utf8') AS symbol, {} AS first, {} AS last, {} AS newest FROM ({first}) f \
+            "SELECT arrow_cast(f.symbol, 'Utf8') AS symbol, {} AS first, {} AS last, {} AS newest, {rest} FROM ({first}) f \
              LEFT JOIN (SELECT symbol, max(ts) AS newest FROM h GROUP BY symbol) k ON f.symbol = k.symbol",
             micros("f.first"),
             micros("f.last"),
@@ -195,38 +229,68 @@ async fn touched(
     tables.extend(known.map(|known| ("h", known.clone())));
     let batches = child(epoch, &tables)?.sql(&sql).await?.collect().await?;
     let mut found = BTreeMap::new();
+    let mut n_rows = 0;
     for batch in &batches {
         let symbols = batch.column(0).as_string::<i32>();
         let first = batch.column(1).as_primitive::<TimestampMicrosecondType>();
-        let last = batch.column(2).as_primitive::<TimestampMicrosecondType>();
+        let until = batch.column(2).as_primitive::<TimestampMicrosecondType>();
         let newest = batch.column(3).as_primitive::<TimestampMicrosecondType>();
+        let counts = batch.column(4).as_primitive::<Int64Type>();
+        let (least, greatest) = (batch.column(5).as_string::<i32>(), batch.column(6).as_string::<i32>());
         for idx in 0..batch.num_rows() {
+            n_rows += counts.value(idx).max(0) as u64;
             if symbols.is_valid(idx) && first.is_valid(idx) {
-                let newest = newest.is_valid(idx).then(|| newest.value(idx));
+                let symbol = symbols.value(idx);
+                let newest = match last.get(symbol) {
+                    Some(last) => Some(last.ts),
+                    None => newest.is_valid(idx).then(|| newest.value(idx)),
+                };
                 let late = newest.is_some_and(|newest| first.value(idx) <= newest);
-                let touched = Touched { first: first.value(idx), last: last.value(idx), late };
-                found.insert(symbols.value(idx).to_owned(), touched);
+                let is_one = least.is_valid(idx) && least.value(idx) == greatest.value(idx);
+                let touched = Touched {
+                    first: first.value(idx),
+                    last: until.value(idx),
+                    late,
+                    known: newest.is_some(),
+                    basis: is_one.then(|| least.value(idx).to_owned()),
+                };
+                found.insert(symbol.to_owned(), touched);
             }
         }
     }
-    Ok(found)
+    Ok((found, n_rows))
 }
 
 impl Compared {
-    /// History and epoch together, one row a key: of the touched symbols, or of all.
+    /// The changed rows of some symbols.
+    pub(crate) async fn of(&self, epoch: &EpochContext, symbols: &BTreeSet<String>) -> Result<Relation> {
+        if self.touched.keys().all(|symbol| symbols.contains(symbol)) {
+            return Ok(self.changed.clone());
+        }
+        let wanted = times_table(epoch, "first", symbols.iter().map(|symbol| (symbol, 0)).collect())?;
+        let session = child(epoch, &[("e", self.changed.frame.clone()), ("t", wanted)])?;
+        let frame = session.sql("SELECT e.* FROM e LEFT SEMI JOIN t ON e.symbol = t.symbol").await?;
+        Ok(self.changed.with_frame(epoch.share(frame).await?).with_unique_keys())
+    }
+
+    /// History and epoch together, one row a key: of these symbols, or of all.
     pub(crate) async fn merged(
         &self,
         epoch: &EpochContext,
         history: &dyn History,
         version: Option<&str>,
-        all: bool,
+        symbols: Option<&BTreeSet<String>>,
     ) -> Result<Relation> {
-        let Some(version) = version else { return Ok(self.changed.clone()) };
-        let symbols: Vec<String> = self.touched.keys().cloned().collect();
-        if !all && symbols.is_empty() {
-            return Ok(self.changed.clone());
+        let changed = match symbols {
+            Some(symbols) => self.of(epoch, symbols).await?,
+            None => self.changed.clone(),
+        };
+        let Some(version) = version else { return Ok(changed) };
+        if symbols.is_some_and(BTreeSet::is_empty) {
+            return Ok(changed);
         }
-        let table = history.table(version, if all { None } else { Some(&symbols) }).await?;
+        let symbols: Option<Vec<String>> = symbols.map(|symbols| symbols.iter().cloned().collect());
+        let table = history.table(version, symbols.as_deref()).await?;
         let known = epoch.session.read_table(table)?;
         let schema = self.changed.schema();
         let columns = self.columns_of(&known);
@@ -238,8 +302,8 @@ impl Compared {
             on.join(" AND "),
             names.join(", ")
         );
-        let session = child(epoch, &[("e", self.changed.frame.clone()), ("h", known)])?;
-        Ok(self.changed.with_frame(session.sql(&sql).await?).with_unique_keys())
+        let session = child(epoch, &[("e", changed.frame.clone()), ("h", known)])?;
+        Ok(changed.with_frame(session.sql(&sql).await?).with_unique_keys())
     }
 
     /// How many rows the history has that the epoch does not.
@@ -295,9 +359,10 @@ impl Compared {
     ) -> Result<()> {
         if let Some(version) = version {
             let known = epoch.session.read_table(history.table(version, None).await?)?;
-            for (symbol, all) in touched(&known, None, epoch).await? {
+            for (symbol, all) in touched(&known, None, &LastBars::new(), epoch).await?.0 {
+                let last = all.last;
                 let own = self.touched.entry(symbol).or_insert(all);
-                own.last = own.last.max(all.last);
+                own.last = own.last.max(last);
             }
         }
         for touched in self.touched.values_mut() {
@@ -309,8 +374,12 @@ impl Compared {
 
     /// Goes on with these of the changed rows only.
     pub(crate) async fn keep(&mut self, epoch: &EpochContext, rows: DataFrame) -> Result<()> {
-        self.n_changed = rows.clone().count().await? as u64;
-        self.touched = touched(&rows, None, epoch).await?;
+        let (mut kept, n_changed) = touched(&rows, None, &LastBars::new(), epoch).await?;
+        for (symbol, kept) in &mut kept {
+            kept.known = self.touched.get(symbol).is_some_and(|before| before.known);
+        }
+        self.n_changed = n_changed;
+        self.touched = kept;
         self.changed = self.changed.with_frame(rows).with_unique_keys();
         Ok(())
     }

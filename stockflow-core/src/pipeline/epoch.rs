@@ -12,29 +12,33 @@ use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::datasource::MemTable;
 use datafusion::logical_expr::{Expr, cast, col, lit};
 use datafusion::prelude::DataFrame;
+use futures::StreamExt;
 
-use super::builder::{DEAD_LETTER_SINK, LatePolicy, Mode, Pipeline, SinkStep};
-use super::compare::{Compared, child, compare, quote};
-use super::graph::{Base, Graph};
+use super::builder::{DEAD_LETTER_SINK, HistoryStep, LatePolicy, Mode, Pipeline, SinkStep};
+use super::compare::{Compared, Touched, child, compare, quote};
+use super::counted::{CountedTable, RowCount};
+use super::graph::{AtHistory, Base, Graph, keeps_state};
 use super::kill_point::KillPoint;
 use super::letters::{LATE, Letters, notes_of, refused_by, rejects_of};
 use super::reference::{self, Tables};
 use super::report::{EpochReport, Note, NoteLevel, SinkReport};
-use super::rows::{needs_before, outgoing};
+use super::rows::outgoing;
 use super::run::{Runner, token_of};
 use super::spool;
-use super::state::{self, LastBars};
+use super::state::{self, LastBar, LastBars, State};
 use crate::checkpoint::Checkpoint;
 use crate::context::EpochContext;
 use crate::error::{Error, ErrorClass, Origin, Result};
 use crate::relation::Relation;
 use crate::schema::{DeadLetter, dead_letter_batch};
 use crate::sink::{EpochRows, Idempotence, RefusedRow, Sink, Staged, Written};
-use crate::source::{EpochPlan, Replay, ScanOutcome, Window};
+use crate::source::{EpochPlan, Replay, ScanEnd, ScanOutcome, Window};
 use crate::store::{Commit, EpochKind, Intent, Read, RecordBody};
 use crate::telemetry;
 use crate::token::EpochToken;
 use crate::transform::reject_frame;
+use crate::window::OutOfOrder;
+use crate::window::state::WindowStates;
 
 /// How often a transactional sink may refuse rows in `commit` before the epoch fails.
 const REFUSAL_ROUNDS: usize = 10;
@@ -58,6 +62,10 @@ pub(crate) struct EpochRun<'r, 'p> {
     /// The reference tables that it is computed with.
     tables: Tables,
     steps: BTreeMap<String, f64>,
+    /// The source's rows are taken to come in order.
+    trusts: bool,
+    /// What the indicators of fresh and of late symbols are left with.
+    states: Option<(WindowStates, WindowStates)>,
 }
 
 /// What the source gave.
@@ -65,6 +73,14 @@ struct Input {
     given: BTreeMap<String, Relation>,
     outcome: ScanOutcome,
     rows: BTreeMap<String, u64>,
+    /// The scan, while nobody has read it: its rows go to their one reader as they come.
+    unread: Option<Unread>,
+}
+
+/// A scan that is read by the sinks' own plans.
+struct Unread {
+    end: Arc<dyn ScanEnd>,
+    counts: BTreeMap<String, Arc<RowCount>>,
 }
 
 /// What a sink is to get.
@@ -83,6 +99,8 @@ impl<'r, 'p> EpochRun<'r, 'p> {
         let mut context = EpochContext::new(pipeline.name.clone(), pipeline.session(intent.now)?, intent.now);
         context.epoch = intent.epoch;
         context.window = window_of(&intent);
+        let trusts = streams(pipeline);
+        crate::window::trust_order(&context.session, trusts);
         let attempt = format!("g{}", runner.log.generation());
         Ok(Self {
             runner,
@@ -96,6 +114,8 @@ impl<'r, 'p> EpochRun<'r, 'p> {
             notes: Vec::new(),
             tables: Tables::new(),
             steps: BTreeMap::new(),
+            trusts,
+            states: None,
             intent,
         })
     }
@@ -126,14 +146,14 @@ impl<'r, 'p> EpochRun<'r, 'p> {
             () = shutdown.requested() => Err(Error::Interrupted { epoch }),
         };
         let Prepared { input, compared, deliveries, mut staged, notes } = prepared?;
-        let reports = match self.deliver(&input, compared.as_ref(), &deliveries, &mut staged).await {
+        let reports = match self.deliver(&input, compared.as_deref(), &deliveries, &mut staged).await {
             Ok(reports) => reports,
             Err(error) => {
                 self.abort(&deliveries, staged, &error).await;
                 return Err(error);
             }
         };
-        let report = self.report(&input, compared.as_ref(), reports, notes);
+        let report = self.report(&input, compared.as_deref(), reports, notes);
         self.runner.options.progress.committed(&report);
         let reached = input.outcome.reached.clone();
         if self.moves_checkpoint() {
@@ -162,7 +182,22 @@ impl<'r, 'p> EpochRun<'r, 'p> {
 
     /// Everything up to and including `stage`: nothing of it is visible.
     async fn prepare(&mut self) -> Result<Prepared<'p>> {
-        let input = self.read().await?;
+        match self.try_prepare().await {
+            // The source's rows were trusted to come in order, and do not: once more, with a look at them first.
+            Err(error) if self.trusts && OutOfOrder::is_in(&error) => {
+                tracing::info!(reason = %error.chain().join(": "), "rows are sorted here");
+                self.trusts = false;
+                crate::window::trust_order(&self.context.session, false);
+                self.letters = Letters::default();
+                self.notes.clear();
+                self.try_prepare().await
+            }
+            prepared => prepared,
+        }
+    }
+
+    async fn try_prepare(&mut self) -> Result<Prepared<'p>> {
+        let mut input = self.read().await?;
         self.check_whole(&input)?;
         let pipeline = self.pipeline;
         let context = self.context.clone();
@@ -171,11 +206,51 @@ impl<'r, 'p> EpochRun<'r, 'p> {
             self.tables = self.step("tables", None, reference::fingerprints(pipeline)).await?;
         }
         let compared = self.compare(&mut graph).await?;
-        let deliveries = self.apply(&mut graph, compared.as_ref()).await?;
-        let notes = self.side_outputs(&graph, &input).await?;
+        let deliveries = self.apply(&mut graph, compared.as_deref()).await?;
+        self.states = graph.at_history().map(|it| (it.fresh_states.clone(), it.late_states.clone()));
+        let streams = input.unread.is_some();
+        let mut notes = Vec::new();
+        if !streams {
+            notes = self.side_outputs(&graph, &input).await?;
+        }
         self.runner.strike(&KillPoint::AfterApply)?;
         let staged = self.stage(&deliveries).await?;
+        if streams {
+            // Only now has the source been read.
+            let ended = async {
+                self.end_scan(&mut input).await?;
+                self.check_whole(&input)?;
+                self.side_outputs(&graph, &input).await
+            };
+            match ended.await {
+                Ok(found) => notes = found,
+                Err(error) => {
+                    self.abort(&deliveries, staged, &error).await;
+                    return Err(error);
+                }
+            }
+        }
         Ok(Prepared { input, compared, deliveries, staged, notes })
+    }
+
+    /// The state table as the last epoch left it.
+    async fn state(&mut self) -> Result<Arc<State>> {
+        let before = self.runner.log.head.commit.as_ref().map(|commit| commit.state.clone()).unwrap_or_default();
+        let rebuild = matches!(self.intent.kind, EpochKind::Rebuild { .. });
+        if rebuild || before.objects.is_empty() {
+            return Ok(Arc::default());
+        }
+        if let Some((of, state)) = &self.runner.state
+            && *of == before
+        {
+            return Ok(Arc::clone(state));
+        }
+        let fingerprint = self.runner.definition.input_fingerprint();
+        let (pipeline, store) = (self.pipeline, self.pipeline.store.clone());
+        let load = async { state::load(&store, &pipeline.name, &before, &fingerprint).await };
+        let state = Arc::new(self.step("state_in", None, load).await?);
+        self.runner.state = Some((before, Arc::clone(&state)));
+        Ok(state)
     }
 
     // ---- scan
@@ -219,12 +294,26 @@ impl<'r, 'p> EpochRun<'r, 'p> {
             // A rebuild with nothing to read: all that there is stands in the history.
             let given = empty_input(pipeline, &context)?;
             let outcome = ScanOutcome { reached: plan.upto, ..ScanOutcome::default() };
-            return Ok(Input { given, outcome, rows: BTreeMap::new() });
+            return Ok(Input { given, outcome, rows: BTreeMap::new(), unread: None });
         }
         self.step("scan", None, async {
-            pipeline.backoff.retry("scan", || scan_once(pipeline, &context, &plan, progress.as_ref())).await
+            pipeline.backoff.retry("scan", || scan_once(pipeline, &context, &plan, &progress)).await
         })
         .await
+    }
+
+    /// What is known of a scan once it has been read by the sinks' plans.
+    async fn end_scan(&mut self, input: &mut Input) -> Result<()> {
+        let Some(unread) = input.unread.take() else { return Ok(()) };
+        let backoff = self.pipeline.backoff;
+        let end = Arc::clone(&unread.end);
+        input.outcome = self.step("scan", None, async { backoff.retry("scan", || end.outcome()).await }).await?;
+        for (name, count) in unread.counts {
+            let n_rows = count.total();
+            metrics::counter!(telemetry::ROWS_READ, "pipeline" => self.pipeline.name.clone()).increment(n_rows);
+            input.rows.insert(name, n_rows);
+        }
+        Ok(())
     }
 
     /// Spools the input durably and seals it: who finds the record never scans again.
@@ -286,7 +375,7 @@ impl<'r, 'p> EpochRun<'r, 'p> {
 
     // ---- compare
 
-    async fn compare(&mut self, graph: &mut Graph<'_>) -> Result<Option<Compared>> {
+    async fn compare(&mut self, graph: &mut Graph<'_>) -> Result<Option<Arc<Compared>>> {
         let pipeline = self.pipeline;
         let Some(step) = &pipeline.history else { return Ok(None) };
         let context = self.context.clone();
@@ -294,6 +383,7 @@ impl<'r, 'p> EpochRun<'r, 'p> {
         let rebuild = matches!(self.intent.kind, EpochKind::Rebuild { .. });
         let nothing_read = self.intent.reads_nothing;
         let read_again = rebuild && self.intent.from_start;
+        let state = self.state().await?;
         let compared = self
             .step("compare", None, async {
                 let mut relation = if nothing_read {
@@ -304,34 +394,22 @@ impl<'r, 'p> EpochRun<'r, 'p> {
                 if let Some(window) = &window {
                     relation = relation.with_frame(within(relation.frame.clone(), window)?);
                 }
+                let nothing_known = LastBars::new();
+                let last = if rebuild { &nothing_known } else { &state.last };
+                let history = step.history.as_ref();
                 let mut compared =
-                    compare(&context, &step.relation, &relation, step.history.as_ref(), version.as_deref()).await?;
+                    compare(&context, &step.relation, &relation, history, version.as_deref(), last).await?;
                 let mut letters = Vec::new();
                 if pipeline.late == LatePolicy::DeadLetter && !rebuild {
                     letters = drop_late(&context, &step.relation, &mut compared).await?;
                 }
                 if rebuild {
-                    compared.touch_all(&context, step.history.as_ref(), version.as_deref()).await?;
+                    compared.touch_all(&context, history, version.as_deref()).await?;
                 }
-                graph.set_history(Base::Epoch, compared.changed.clone());
-                graph.set_history(
-                    Base::Touched,
-                    compared.merged(&context, step.history.as_ref(), version.as_deref(), false).await?,
-                );
-                graph.set_history(
-                    Base::All,
-                    compared.merged(&context, step.history.as_ref(), version.as_deref(), true).await?,
-                );
-                if let Some(version) = version.as_deref().filter(|_| !rebuild && needs_before(pipeline)) {
-                    for (base, all) in [(Base::TouchedBefore, false), (Base::AllBefore, true)] {
-                        graph.set_history(base, compared.before(&context, step.history.as_ref(), version, all).await?);
-                    }
-                }
-                let kept = if read_again {
-                    compared.not_given_again(&context, step.history.as_ref(), version.as_deref()).await?
-                } else {
-                    0
-                };
+                let kept =
+                    if read_again { compared.not_given_again(&context, history, version.as_deref()).await? } else { 0 };
+                let compared = Arc::new(compared);
+                graph.set_history(at_history(pipeline, step, &compared, version.clone(), rebuild, &state));
                 Ok((letters, compared, kept))
             })
             .await;
@@ -524,7 +602,7 @@ impl<'r, 'p> EpochRun<'r, 'p> {
             .map_err(|error| error.at(&self.pipeline.name, self.intent.epoch, "dead letters"))?;
         let mut letters = self.save_letters().await?;
         self.runner.strike(&KillPoint::AfterDeadLetters)?;
-        let state = self.save_state(compared).await?;
+        let state = self.save_state(compared, deliveries).await?;
         self.runner.strike(&KillPoint::AfterState)?;
         let mut reports = Vec::new();
         self.runner.delivering = true;
@@ -581,35 +659,43 @@ impl<'r, 'p> EpochRun<'r, 'p> {
         Ok(saved?.map(|name| (name, self.letters.len())))
     }
 
-    async fn save_state(&mut self, compared: Option<&Compared>) -> Result<crate::store::StateRef> {
+    async fn save_state(
+        &mut self,
+        compared: Option<&Compared>,
+        deliveries: &[Delivery<'p>],
+    ) -> Result<crate::store::StateRef> {
         let before = self.runner.log.head.commit.as_ref().map(|commit| commit.state.clone()).unwrap_or_default();
         let (Some(compared), Some(history)) = (compared, &self.pipeline.history) else { return Ok(before) };
+        let mut all = self.state().await?.as_ref().clone();
         let store = self.pipeline.store.clone();
         let name = format!("{}/{}/state/{}/0.parquet", self.folder, self.attempt, history.relation);
         let fingerprint = self.runner.definition.input_fingerprint();
-        let touched: LastBars = compared
-            .touched
-            .iter()
-            .filter(|(_, touched)| touched.last > i64::MIN)
-            .map(|(symbol, touched)| (symbol.clone(), touched.last))
-            .collect();
-        let (pipeline, rebuild) = (self.pipeline, matches!(self.intent.kind, EpochKind::Rebuild { .. }));
-        self.step("state", None, async {
-            let mut all =
-                if rebuild || before.objects.is_empty() || touched.is_empty() && before.fingerprint == fingerprint {
-                    LastBars::new()
-                } else {
-                    state::load(&store, &pipeline.name, &before, &fingerprint).await?
-                };
-            let mut moved = LastBars::new();
-            for (symbol, last) in touched {
-                let last = all.get(&symbol).copied().map_or(last, |known| known.max(last));
-                all.insert(symbol.clone(), last);
-                moved.insert(symbol, last);
-            }
-            state::save(&store, &name, &history.relation, &before, &all, &moved, &fingerprint).await
-        })
-        .await
+        let mut epoch = State::default();
+        for (symbol, touched) in compared.touched.iter().filter(|(_, touched)| touched.last > i64::MIN) {
+            let known = all.last.get(symbol);
+            let ts = known.map_or(touched.last, |known| known.ts.max(touched.last));
+            let basis = touched.basis.clone().or_else(|| known.and_then(|known| known.basis.clone()));
+            epoch.last.insert(symbol.clone(), LastBar { ts, basis });
+        }
+        let states = self.states.clone();
+        let reference = self
+            .step("state", None, async {
+                for delivery in deliveries {
+                    let name = &delivery.relation;
+                    if let Some((fresh, late)) = states.as_ref().filter(|_| keeps_state(self.pipeline, name)) {
+                        take_states(&mut epoch, delivery, fresh, late).await?;
+                    }
+                }
+                all.merge(&epoch);
+                let reference =
+                    state::save(&store, &name, &history.relation, &before, &all, &epoch, &fingerprint).await?;
+                Ok((reference, all))
+            })
+            .await;
+        let (reference, all) = reference?;
+        // It counts once the epoch is committed; until then the head still has the old one.
+        self.runner.state = Some((reference.clone(), Arc::new(all)));
+        Ok(reference)
     }
 
     /// Commits one sink. After a failed commit the sink is opened again: if it holds the token, the epoch is done there.
@@ -792,10 +878,37 @@ impl<'r, 'p> EpochRun<'r, 'p> {
     }
 }
 
+/// Adds what a relation's operators were left with. A sink that holds the epoch already, or reads its rows only when it
+/// commits, has not run them to their end: they run for their states alone then.
+async fn take_states(
+    epoch: &mut State,
+    delivery: &Delivery<'_>,
+    fresh: &WindowStates,
+    late: &WindowStates,
+) -> Result<()> {
+    let name = delivery.relation.as_str();
+    let taken = |of: &WindowStates| of.take(name);
+    let (mut of_fresh, of_late) = (taken(fresh), taken(late));
+    let is_whole = of_fresh.is_some() || of_late.is_some();
+    if !is_whole || (delivery.held && of_fresh.is_none()) {
+        let mut rows = delivery.rows.frame().clone().execute_stream_partitioned().await?;
+        for stream in &mut rows {
+            while let Some(batch) = stream.next().await {
+                batch?;
+            }
+        }
+        of_fresh = taken(fresh).or_else(|| taken(late));
+    }
+    for states in [of_fresh, of_late].into_iter().flatten() {
+        epoch.add(name, states);
+    }
+    Ok(())
+}
+
 /// What stands before anything becomes visible.
 struct Prepared<'p> {
     input: Input,
-    compared: Option<Compared>,
+    compared: Option<Arc<Compared>>,
     deliveries: Vec<Delivery<'p>>,
     staged: Vec<Option<Staged>>,
     notes: Vec<Note>,
@@ -808,30 +921,100 @@ fn window_of(intent: &Intent) -> Option<Window> {
     }
 }
 
-/// Reads the source to the end of its plan, once.
+/// Reads the source to the end of its plan, once; or leaves it to the one reader of its rows, if that can take them as they
+/// come.
 async fn scan_once(
     pipeline: &Pipeline,
     context: &EpochContext,
     plan: &EpochPlan,
-    progress: &dyn super::progress::Progress,
+    progress: &Arc<dyn super::progress::Progress>,
 ) -> Result<Input> {
     let scan = pipeline.source.scan(plan).await?;
     let known = pipeline.source.relations();
     let mut given = reference_tables(pipeline, context)?;
     let mut rows = BTreeMap::new();
+    let mut counts = BTreeMap::new();
+    let streams = streams(pipeline);
     for (name, table) in scan.relations {
-        let frame = context.session.read_table(table)?;
-        let (frame, n_rows) = spool::share_counted(context, frame, &|rows| progress.rows(rows)).await?;
-        rows.insert(name.clone(), n_rows);
-        metrics::counter!(telemetry::ROWS_READ, "pipeline" => pipeline.name.clone()).increment(n_rows);
+        let frame = if streams {
+            let count = Arc::<RowCount>::default();
+            let table = CountedTable::new(table, Arc::clone(&count), Arc::clone(progress));
+            counts.insert(name.clone(), count);
+            context.session.read_table(Arc::new(table))?
+        } else {
+            let frame = context.session.read_table(table)?;
+            let (frame, n_rows) = spool::share_counted(context, frame, &|rows| progress.rows(rows)).await?;
+            rows.insert(name.clone(), n_rows);
+            metrics::counter!(telemetry::ROWS_READ, "pipeline" => pipeline.name.clone()).increment(n_rows);
+            frame
+        };
         let promise = known.iter().find(|relation| relation.name == name);
         let relation = Relation::new(frame)
             .with_key(promise.map(|relation| relation.key.clone()).unwrap_or_default())
             .with_version(promise.and_then(|relation| relation.version.clone()));
         given.insert(name, relation);
     }
-    let outcome = scan.end.outcome().await?;
-    Ok(Input { given, outcome, rows })
+    let end: Arc<dyn ScanEnd> = scan.end;
+    if streams {
+        let outcome = ScanOutcome { reached: plan.upto.clone(), ..ScanOutcome::default() };
+        return Ok(Input { given, outcome, rows, unread: Some(Unread { end, counts }) });
+    }
+    let outcome = end.outcome().await?;
+    Ok(Input { given, outcome, rows, unread: None })
+}
+
+/// Whether the source's rows can go to their readers as they come: it gives the same rows whenever it is asked, each of its
+/// relations has one reader that reads it once, and nothing has to be compared with them first.
+pub(crate) fn streams(pipeline: &Pipeline) -> bool {
+    let reads_once = |name: &str| {
+        let steps: Vec<_> = (0..pipeline.steps.len()).filter(|idx| pipeline.step_input(*idx) == name).collect();
+        let others = pipeline.steps.iter().any(|step| step.transform.reads().iter().any(|read| read == name));
+        let sinks = pipeline.sinks.iter().filter(|sink| pipeline.sink_relation(sink) == name).count();
+        let by_step = steps.iter().all(|idx| pipeline.steps.get(*idx).is_some_and(|it| it.transform.reads_once()));
+        !others && steps.len() + sinks <= 1 && by_step
+    };
+    pipeline.history.is_none()
+        && pipeline.source.replay() == Replay::Exact
+        && pipeline.source.relations().iter().all(|relation| reads_once(&relation.name))
+}
+
+/// The epoch at the history relation: which symbols go on from their state, and with what.
+fn at_history(
+    pipeline: &Pipeline,
+    step: &HistoryStep,
+    compared: &Arc<Compared>,
+    version: Option<String>,
+    rebuild: bool,
+    state: &State,
+) -> AtHistory {
+    let relations: BTreeSet<String> = pipeline
+        .sinks
+        .iter()
+        .map(|sink| pipeline.sink_relation(sink))
+        .filter(|name| keeps_state(pipeline, name))
+        .collect();
+    let goes_on = |symbol: &String, touched: &Touched| {
+        // Prices on another basis do not go on from where these were; what is computed from all of them finds that out.
+        let same_basis = state.last.get(symbol).is_none_or(|last| last.basis == touched.basis);
+        let has_states = !touched.known || relations.iter().all(|name| state.holds(name, symbol));
+        !touched.late && !rebuild && same_basis && has_states
+    };
+    let (mut fresh, mut late) = (BTreeSet::new(), BTreeSet::new());
+    for (symbol, touched) in &compared.touched {
+        let part = if goes_on(symbol, touched) { &mut fresh } else { &mut late };
+        part.insert(symbol.clone());
+    }
+    let states = relations.iter().map(|name| (name.clone(), state.of(name, &fresh)));
+    AtHistory {
+        compared: Arc::clone(compared),
+        history: Arc::clone(&step.history),
+        version,
+        rebuild,
+        fresh_states: WindowStates::new(states),
+        late_states: WindowStates::new([]),
+        fresh,
+        late,
+    }
 }
 
 fn reference_tables(pipeline: &Pipeline, context: &EpochContext) -> Result<BTreeMap<String, Relation>> {
@@ -893,7 +1076,8 @@ async fn spooled(
     };
     let mut reached = base;
     reached.apply(&read.reached);
-    Ok(Input { given, outcome: ScanOutcome { reached, rejects, left_out: read.left_out.clone() }, rows })
+    let outcome = ScanOutcome { reached, rejects, left_out: read.left_out.clone() };
+    Ok(Input { given, outcome, rows, unread: None })
 }
 
 /// The bars within a backfill's window.

@@ -1,22 +1,30 @@
-//! Evaluates the relations of a pipeline over one of three bases.
+//! Evaluates the relations of a pipeline over one of several bases.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use datafusion::prelude::DataFrame;
 
-use super::builder::Pipeline;
+use super::builder::{Pipeline, Step};
 use super::clock::refuse_volatile;
+use super::compare::Compared;
 use crate::context::EpochContext;
 use crate::error::{Error, Result};
+use crate::history::History;
 use crate::relation::{Relation, Relations};
 use crate::transform::{Scope, scope_of};
+use crate::window::state::WindowStates;
 
 /// What stands at the history relation when a relation after it is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Base {
     /// The epoch's changed rows only: enough for row-wise steps.
     Epoch,
+    /// The changed rows of symbols whose indicators go on from their state.
+    Fresh,
+    /// History and epoch of the touched symbols whose indicators do not.
+    Late,
     /// History and epoch of the touched symbols.
     Touched,
     /// History and epoch of all symbols.
@@ -39,8 +47,45 @@ impl Base {
     /// The same as it was before the epoch.
     pub(crate) fn before(self) -> Self {
         match self {
-            Self::Epoch | Self::Touched | Self::TouchedBefore => Self::TouchedBefore,
+            Self::Epoch | Self::Fresh | Self::Late | Self::Touched | Self::TouchedBefore => Self::TouchedBefore,
             Self::All | Self::AllBefore => Self::AllBefore,
+        }
+    }
+}
+
+/// The epoch at the history relation: what its bases are made from, when they are asked for.
+#[derive(Debug)]
+pub(crate) struct AtHistory {
+    pub(crate) compared: Arc<Compared>,
+    pub(crate) history: Arc<dyn History>,
+    /// The pinned version.
+    pub(crate) version: Option<String>,
+    /// Everything is computed again; what was there before does not matter.
+    pub(crate) rebuild: bool,
+    /// Symbols whose indicators go on from their state, and those that are computed from history.
+    pub(crate) fresh: BTreeSet<String>,
+    pub(crate) late: BTreeSet<String>,
+    /// The states that fresh symbols begin with, and where all leave theirs.
+    pub(crate) fresh_states: WindowStates,
+    pub(crate) late_states: WindowStates,
+}
+
+impl AtHistory {
+    /// The rows at the history relation for a base.
+    async fn view(&self, epoch: &EpochContext, base: Base) -> Result<Relation> {
+        let (history, version) = (self.history.as_ref(), self.version.as_deref());
+        let compared = &self.compared;
+        let touched = || compared.touched.keys().cloned().collect::<BTreeSet<String>>();
+        match base {
+            Base::Epoch => Ok(compared.changed.clone()),
+            Base::Fresh => compared.of(epoch, &self.fresh).await,
+            Base::Late => compared.merged(epoch, history, version, Some(&self.late)).await,
+            Base::Touched => compared.merged(epoch, history, version, Some(&touched())).await,
+            Base::All => compared.merged(epoch, history, version, None).await,
+            Base::TouchedBefore | Base::AllBefore => match version {
+                Some(version) => compared.before(epoch, history, version, base == Base::AllBefore).await,
+                None => Err(Error::internal("the history before its first version was asked for")),
+            },
         }
     }
 }
@@ -59,8 +104,9 @@ pub(crate) struct Graph<'a> {
     epoch: &'a EpochContext,
     /// Source relations and reference tables.
     given: BTreeMap<String, Relation>,
-    /// What stands at the history relation, by base.
-    history: HashMap<Base, Relation>,
+    /// What stands at the history relation, and its rows by base.
+    at_history: Option<AtHistory>,
+    views: HashMap<Base, Relation>,
     done: HashMap<(usize, Base), BTreeMap<String, Relation>>,
     /// Rejects and notes; of each step only those of the first base that it was computed over.
     pub(crate) side: Vec<SideOutputs>,
@@ -73,30 +119,59 @@ impl<'a> Graph<'a> {
             pipeline,
             epoch,
             given,
-            history: HashMap::new(),
+            at_history: None,
+            views: HashMap::new(),
             done: HashMap::new(),
             side: Vec::new(),
             scopes: HashMap::new(),
         }
     }
 
-    /// Puts rows at the history relation for one base.
-    pub(crate) fn set_history(&mut self, base: Base, relation: Relation) {
-        self.history.insert(base, relation);
+    /// From here on the history relation is what the epoch was found to be.
+    pub(crate) fn set_history(&mut self, at_history: AtHistory) {
+        self.at_history = Some(at_history);
     }
 
-    /// Whether something stands at the history relation for a base.
-    pub(crate) fn has_history(&self, base: Base) -> bool {
-        self.history.contains_key(&base)
+    pub(crate) fn at_history(&self) -> Option<&AtHistory> {
+        self.at_history.as_ref()
+    }
+
+    /// Whether it is known what the history relation was before.
+    pub(crate) fn has_before(&self) -> bool {
+        self.at_history.as_ref().is_some_and(|it| it.version.is_some() && !it.rebuild)
+    }
+
+    /// Whether a relation's indicators go on from state: between it and the history relation is nothing but steps that give
+    /// a row for each row, at least one of them with indicators, and all of those keep a state.
+    pub(crate) fn keeps_state(&self, name: &str) -> bool {
+        keeps_state(self.pipeline, name)
+    }
+
+    /// The context in which a step works over a base: its operators find and leave their states there.
+    fn context(&self, step: &str, base: Base) -> EpochContext {
+        let mut context = self.epoch.clone();
+        let Some(at_history) = self.at_history.as_ref().filter(|_| self.keeps_state(step)) else { return context };
+        let states = match base {
+            Base::Fresh => &at_history.fresh_states,
+            Base::Late | Base::All => &at_history.late_states,
+            Base::Epoch | Base::Touched | Base::TouchedBefore | Base::AllBefore => return context,
+        };
+        context.session = states.attach(step, &context.session);
+        context
     }
 
     /// A relation over a base. Before and beside the history relation there is only [`Base::Epoch`].
     pub(crate) async fn relation(&mut self, name: &str, base: Base) -> Result<Relation> {
         if let Some(history) = &self.pipeline.history
             && history.relation == name
-            && let Some(relation) = self.history.get(&base)
+            && let Some(at_history) = &self.at_history
         {
-            return Ok(relation.clone());
+            if let Some(relation) = self.views.get(&base) {
+                return Ok(relation.clone());
+            }
+            let relation = at_history.view(self.epoch, base).await?;
+            self.views.insert(base, relation.clone());
+            return Ok(relation);
         }
         if let Some(relation) = self.given.get(name) {
             return Ok(relation.clone());
@@ -148,7 +223,7 @@ impl<'a> Graph<'a> {
         }
         let outputs = step
             .transform
-            .apply(&Relations::new(input, inputs), self.epoch)
+            .apply(&Relations::new(input, inputs), &self.context(&step.name, base))
             .await
             .map_err(|error| self.in_step(&step.name, error))?;
         let mut relations: BTreeMap<String, Relation> =
@@ -165,8 +240,10 @@ impl<'a> Graph<'a> {
             }
         }
         // Over another base the plan holds the engine's own joins: the first look counts.
-        if let Entry::Vacant(first) = self.scopes.entry(idx) {
-            first.insert(scope);
+        let is_first = matches!(self.scopes.entry(idx), Entry::Vacant(_));
+        self.scopes.entry(idx).or_insert(scope);
+        // Fresh and late symbols are two halves of one whole.
+        if is_first || base == Base::Late {
             self.side.push(SideOutputs { step: step.name.clone(), rejects: outputs.rejects, notes: outputs.notes });
         }
         Ok(relations)
@@ -197,5 +274,40 @@ impl<'a> Graph<'a> {
     /// The scope of a step as it was found.
     pub(crate) fn scope_of_step(&self, idx: usize) -> Option<Scope> {
         self.scopes.get(&idx).copied()
+    }
+}
+
+/// As [`Graph::keeps_state`].
+pub(crate) fn keeps_state(pipeline: &Pipeline, name: &str) -> bool {
+    let mut name = name.to_owned();
+    let mut has_state = false;
+    loop {
+        if pipeline.history.as_ref().is_some_and(|history| history.relation == name) {
+            return has_state;
+        }
+        let Some((idx, step)) = pipeline.step_of(&name).and_then(|idx| Some((idx, pipeline.steps.get(idx)?))) else {
+            return false;
+        };
+        if step.name != name || !step.transform.reads().is_empty() || !is_one_to_one(step) {
+            return false;
+        }
+        if step.transform.scope() != Scope::Row {
+            if !step.transform.keeps_state() {
+                return false;
+            }
+            has_state = true;
+        }
+        name = pipeline.step_input(idx);
+    }
+}
+
+/// Whether a step gives one row per row under the same key, worked out from that row and earlier ones.
+pub(crate) fn is_one_to_one(step: &Step) -> bool {
+    let definition = step.transform.definition();
+    match definition.get("type").and_then(serde_json::Value::as_str) {
+        Some("indicators") => true,
+        // An action reaches back to the first bar; the ratio stands in the bar itself.
+        Some("adjust") => definition.get("by").is_some_and(|by| by == "ratio"),
+        _ => false,
     }
 }

@@ -6,6 +6,7 @@
 mod builder;
 mod clock;
 mod compare;
+mod counted;
 mod definition;
 mod describe;
 mod epoch;

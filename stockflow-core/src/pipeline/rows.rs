@@ -7,9 +7,9 @@ use datafusion::functions_aggregate::expr_fn::count;
 use datafusion::logical_expr::{Expr, JoinType, ident, lit};
 use datafusion::prelude::DataFrame;
 
-use super::builder::{Pipeline, SinkStep, Step};
+use super::builder::{Pipeline, SinkStep};
 use super::compare::{Compared, child, has_time};
-use super::graph::{Base, Graph, SideOutputs};
+use super::graph::{Base, Graph, SideOutputs, is_one_to_one};
 use super::latest::latest;
 use crate::context::EpochContext;
 use crate::error::Result;
@@ -59,6 +59,9 @@ async fn changed_part(
         // A step that is scoped by its plan is known once it has been applied to something.
         graph.relation(name, Base::Epoch).await?;
     }
+    if !whole && graph.keeps_state(name) {
+        return from_state(graph, epoch, compared, name).await;
+    }
     let scope = graph.scope_after_history(name);
     let base = if whole { Base::All } else { Base::needed(scope) };
     let relation = graph.relation(name, base).await?;
@@ -69,7 +72,7 @@ async fn changed_part(
     if scope == Scope::Row || same_axis {
         // A corrected row may not pass a filter any more.
         let is_late = compared.touched.values().any(|touched| touched.late);
-        if is_late && !relation.key.is_empty() && may_drop(pipeline, name) && graph.has_history(Base::TouchedBefore) {
+        if is_late && !relation.key.is_empty() && may_drop(pipeline, name) && graph.has_before() {
             let now = graph.relation(name, Base::Touched).await?;
             let before = graph.relation(name, Base::TouchedBefore).await?;
             let notes = vec![gone(&relation, &now.frame, &before.frame)?];
@@ -81,10 +84,10 @@ async fn changed_part(
     }
     if same_axis {
         let session = child(epoch, &[("r", relation.frame.clone()), ("t", compared.touched_table(epoch)?)])?;
-        let frame = session.sql("SELECT r.* FROM r JOIN t ON r.symbol = t.symbol WHERE arrow_cast(arrow_cast(r.ts, 'Timestamp(Microsecond, None)'), 'Int64') >= t.first").await?;
+        let frame = session.sql(FROM_FIRST_CHANGE).await?;
         return Ok(Relation { frame, ..relation });
     }
-    if !graph.has_history(base.before()) {
+    if !graph.has_before() {
         return Ok(relation);
     }
     // A change may reach rows of any time and any symbol: what the history alone gives is what the sinks have.
@@ -100,6 +103,36 @@ async fn changed_part(
     }
     Ok(Relation { frame: now.except(before)?, ..relation })
 }
+
+/// The rows of a relation whose indicators go on from state: fresh symbols over the epoch alone, late ones over their
+/// history, from the first changed bar on.
+async fn from_state(graph: &mut Graph<'_>, epoch: &EpochContext, compared: &Compared, name: &str) -> Result<Relation> {
+    let (has_fresh, has_late) = graph
+        .at_history()
+        .map_or((true, false), |it| (!it.fresh.is_empty() || it.late.is_empty(), !it.late.is_empty()));
+    let late = if has_late {
+        let relation = graph.relation(name, Base::Late).await?;
+        // Computed here, because it leaves its states elsewhere than the fresh ones do.
+        let rows = epoch.share(relation.frame.clone()).await?;
+        let session = child(epoch, &[("r", rows), ("t", compared.touched_table(epoch)?)])?;
+        let frame = session.sql(FROM_FIRST_CHANGE).await?;
+        Some(relation.with_frame(frame))
+    } else {
+        None
+    };
+    if !has_fresh && let Some(late) = late {
+        return Ok(late);
+    }
+    let fresh = graph.relation(name, Base::Fresh).await?;
+    match late {
+        Some(late) => Ok(fresh.with_frame(fresh.frame.clone().union(late.frame)?)),
+        None => Ok(fresh),
+    }
+}
+
+/// Rows of `r` from the first changed bar of their symbol on.
+const FROM_FIRST_CHANGE: &str = "SELECT r.* FROM r JOIN t ON r.symbol = t.symbol \
+    WHERE arrow_cast(arrow_cast(r.ts, 'Timestamp(Microsecond, None)'), 'Int64') >= t.first";
 
 /// Rows that stood in the relation and do not any more: a merge takes none away, so somebody must be told.
 fn gone(relation: &Relation, now: &DataFrame, before: &DataFrame) -> Result<DataFrame> {
@@ -156,23 +189,6 @@ fn versioned(epoch: &EpochContext, name: &str, relation: &Relation) -> Result<Ep
     let mut described: RelationSchema = relation.describe(name);
     described.schema = std::sync::Arc::new(frame.schema().as_arrow().clone());
     Ok(EpochRows::new(described, frame))
-}
-
-/// Whether a step gives one row per row under the same key, worked out from that row and earlier ones.
-fn is_one_to_one(step: &Step) -> bool {
-    let definition = step.transform.definition();
-    match definition.get("type").and_then(serde_json::Value::as_str) {
-        Some("indicators") => true,
-        // An action reaches back to the first bar; the ratio stands in the bar itself.
-        Some("adjust") => definition.get("by").is_some_and(|by| by == "ratio"),
-        _ => false,
-    }
-}
-
-/// Whether a sink takes something that is told from what was there before by difference.
-pub(crate) fn needs_before(pipeline: &Pipeline) -> bool {
-    let relations = pipeline.sinks.iter().map(|sink| pipeline.sink_relation(sink));
-    relations.into_iter().any(|name| pipeline.is_after_history(&name) && may_drop(pipeline, &name))
 }
 
 /// Whether a step between the history relation and `name` may leave rows out.

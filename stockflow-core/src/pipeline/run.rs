@@ -18,6 +18,7 @@ use super::kill_point::{KillPoint, Probe};
 use super::progress::{NoProgress, Progress};
 use super::reference;
 use super::report::{EpochReport, RunReport};
+use super::state::State;
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, ErrorClass, Result};
 use crate::sink::{Idempotence, Sink};
@@ -285,6 +286,8 @@ pub(crate) struct Runner<'a> {
     /// What each sink holds, as `open` told.
     pub(crate) tokens: BTreeMap<String, Option<EpochToken>>,
     same: Same,
+    /// The state table that was read or written last.
+    pub(crate) state: Option<(StateRef, Arc<State>)>,
     epochs: Vec<EpochReport>,
     /// Something of the epoch at hand may be visible in a sink.
     pub(crate) delivering: bool,
@@ -302,6 +305,7 @@ impl<'a> Runner<'a> {
             definition,
             tokens: BTreeMap::new(),
             same,
+            state: None,
             epochs: Vec::new(),
             delivering: false,
             tried: BTreeSet::new(),

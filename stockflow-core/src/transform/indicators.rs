@@ -180,6 +180,10 @@ impl Transform for Indicators {
         Scope::Symbol
     }
 
+    fn keeps_state(&self) -> bool {
+        self.specs.iter().all(|it| it.call().goes_piece_by_piece())
+    }
+
     fn definition(&self) -> serde_json::Value {
         // Parameters at their defaults are written out: a default that moves changes the numbers.
         let list: Vec<_> = self

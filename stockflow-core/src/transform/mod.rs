@@ -61,6 +61,17 @@ pub trait Transform: Debug + Send + Sync {
     /// Which other rows a row of the output depends on.
     fn scope(&self) -> Scope;
 
+    /// Whether everything that it needs of earlier rows is kept by the symbol window operator, so that new rows need no old
+    /// ones beside them.
+    fn keeps_state(&self) -> bool {
+        false
+    }
+
+    /// Whether it reads its input once only, and so can take it as it comes.
+    fn reads_once(&self) -> bool {
+        false
+    }
+
     /// What to do where it depends on rows that an epoch does not hold, if it is not what is usually done: to put it after
     /// the history relation.
     fn remedy(&self) -> Option<&str> {

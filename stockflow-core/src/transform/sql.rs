@@ -156,6 +156,11 @@ impl Transform for Sql {
         self.reads.clone()
     }
 
+    /// Only where it is read nowhere else in the query is it known to be read once.
+    fn reads_once(&self) -> bool {
+        self.canonical.to_ascii_lowercase().matches(INPUT).count() == 1 && self.reads.is_empty()
+    }
+
     fn scope(&self) -> Scope {
         Scope::ByPlan
     }

@@ -72,3 +72,16 @@ pub fn register(session: &SessionContext) {
         .build();
     *state = built;
 }
+
+/// Whether queries of this session trust rows to come in order ([`WindowOptions`]); what DataFusion does to spread rows over
+/// partitions would take the order away, and is switched off with it.
+pub(crate) fn trust_order(session: &SessionContext, trust: bool) {
+    let state = session.state_ref();
+    let mut state = state.write();
+    let options = state.config_mut().options_mut();
+    options.optimizer.enable_round_robin_repartition = !trust;
+    options.optimizer.repartition_file_scans = !trust;
+    if let Some(own) = options.extensions.get_mut::<WindowOptions>() {
+        own.trust_order = trust;
+    }
+}

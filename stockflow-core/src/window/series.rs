@@ -165,7 +165,7 @@ impl SeriesIndex {
                 if let Some(labels) = &mut self.labels {
                     let parts: Vec<String> =
                         keys.iter().map(|it| array_value_to_string(it, row)).collect::<Result<_, _>>()?;
-                    labels.push(parts.join("|"));
+                    labels.push(super::state::label(&parts));
                 }
                 *new.insert(next)
             }

@@ -9,6 +9,7 @@ use arrow::datatypes::{DataType, Float64Type, Int32Type};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use stockflow_core::indicator::sample::sample_select_flat;
+use stockflow_core::indicator::{IndicatorCall, IndicatorSpec, catalogue};
 use stockflow_core::memory::{MemorySink, MemorySource};
 use stockflow_core::pipeline::{KillPoint, Pipeline, Probe, RunOptions, SinkStep, Step};
 use stockflow_core::sink::WriteMode;
@@ -26,7 +27,8 @@ const SYMBOLS: [&str; 2] = ["AAA", "BBB"];
 const TOLERANCE: f64 = 1e-9;
 
 /// The relations after the history relation, each with a sink of its own.
-const RELATIONS: [&str; 8] = ["catalogue", "adjusted", "indicators", "weeks", "months", "quality", "ahead", "ranks"];
+const RELATIONS: [&str; 9] =
+    ["catalogue", "stateful", "adjusted", "indicators", "weeks", "months", "quality", "ahead", "ranks"];
 
 /// What outlives a process: every epoch is run by a new pipeline over it.
 struct World {
@@ -39,6 +41,15 @@ struct World {
 /// A query whose rows carry the bar's key.
 fn query(text: &str) -> Sql {
     Sql::new(text).unwrap().with_key(["symbol", "interval", "ts"]).with_version("revision")
+}
+
+/// Every function that goes on from a state, over the usual columns of a bar.
+fn stateful() -> Indicators {
+    let calls = catalogue().iter().filter_map(|definition| IndicatorCall::new(definition, &[]).ok());
+    let specs = calls.filter(IndicatorCall::goes_piece_by_piece).filter_map(|call| IndicatorSpec::new(call).ok());
+    let specs: Vec<IndicatorSpec> = specs.collect();
+    assert!(specs.len() > 180, "{} functions keep a state", specs.len());
+    Indicators::new(specs).unwrap()
 }
 
 impl World {
@@ -68,6 +79,7 @@ impl World {
             .source(self.source.clone())
             .step(Step::new("clean", clean))
             .step(Step::new("catalogue", query(&catalogue)))
+            .step(Step::new("stateful", stateful()).input("clean"))
             .step(Step::new("adjusted", Adjust::by_ratio()).input("clean"))
             .step(Step::new("indicators", Indicators::parse(&list).unwrap()))
             .step(Step::new("weeks", Resample::to(Interval::WEEK)).input("clean"))

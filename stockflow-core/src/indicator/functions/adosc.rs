@@ -55,27 +55,19 @@ impl Running for Adosc {
         let mut i = 0;
         if !self.is_started && !out.is_empty() {
             self.sum += flow(high[0], low[0], close[0], volume[0]);
-            self.fast.value.start(self.sum);
-            self.slow.value.start(self.sum);
+            // The weight is taken into account when a value is given out, so what is kept is that much larger.
+            self.fast.value.start(self.sum / self.fast.weight);
+            self.slow.value.start(self.sum / self.slow.weight);
             self.is_started = true;
             out[0] = 0.0;
             i = 1;
         }
         let bars = high[i..].chunks(PASS).zip(low[i..].chunks(PASS));
         let rest = close[i..].chunks(PASS).zip(volume[i..].chunks(PASS));
-        let mut slow = [0.0; PASS];
         for (((high, low), (close, volume)), out) in bars.zip(rest).zip(out[i..].chunks_mut(PASS)) {
             sums(&mut self.sum, [high, low, close, volume], out);
-            let slow = &mut slow[..out.len()];
-            for (slow, out) in slow.iter_mut().zip(&mut *out) {
-                *slow = self.slow.weight * *out;
-                *out *= self.fast.weight;
-            }
-            self.slow.value.run(slow);
-            self.fast.value.run(out);
-            for (out, slow) in out.iter_mut().zip(slow) {
-                *out -= *slow;
-            }
+            let Self { fast, slow, .. } = self;
+            fast.value.run_difference(fast.weight, &mut slow.value, slow.weight, out);
         }
         Ok(())
     }

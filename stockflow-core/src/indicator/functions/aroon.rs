@@ -1,7 +1,7 @@
 //! Aroon: how recent the lowest low and the highest high of the last rows are, in percent. Source: TA-Lib `AROON`.
 
 use super::super::definition::{StateKind, Value};
-use super::super::running::{Out, Running, Saved, Unit, period};
+use super::super::running::{Out, Running, Unit, period};
 use super::extreme::Extremes;
 use super::restored::restored;
 
@@ -16,63 +16,37 @@ fn start(values: &[Value]) -> Option<Box<dyn Running>> {
 #[derive(Debug)]
 pub(crate) struct Aroon {
     period: usize,
-    highs: Extremes,
-    lows: Extremes,
+    extremes: Extremes,
 }
 
 impl Aroon {
     pub(crate) fn new(period: usize) -> Self {
         let period = period.max(1);
-        Self { period, highs: Extremes::new(period + 1), lows: Extremes::new(period + 1) }
-    }
-
-    pub(crate) fn reset(&mut self) {
-        self.highs.reset();
-        self.lows.reset();
-    }
-
-    /// How many rows ago the lowest low and the highest high were.
-    pub(crate) fn ages(&mut self, high: &[f64], low: &[f64], down: &mut [f64], up: &mut [f64]) {
-        self.lows.run(low, -1.0, down);
-        self.highs.run(high, 1.0, up);
-    }
-
-    pub(crate) fn save(&self, state: &mut Vec<f64>) {
-        state.push(self.highs.tail().len() as f64);
-        state.extend_from_slice(self.highs.tail());
-        state.extend_from_slice(self.lows.tail());
-    }
-
-    pub(crate) fn load(&mut self, saved: &mut Saved<'_>) -> Result<(), String> {
-        let n = saved.count(self.period)?;
-        self.highs.load(saved.numbers(n)?)?;
-        self.lows.load(saved.numbers(n)?)
+        Self { period, extremes: Extremes::new(period + 1) }
     }
 }
 
 impl Running for Aroon {
     fn reset(&mut self) {
-        self.reset();
+        self.extremes.reset();
     }
 
     fn update(&mut self, inputs: &[&[f64]], outputs: &mut [Out<'_>]) -> Result<(), String> {
         let ([high, low], [down, up]) = (inputs, outputs) else { return Err("it reads two series, gives two".into()) };
-        let (down, up) = (down.real(), up.real());
-        self.ages(high, low, down, up);
-        let (period, factor) = (self.period as f64, 100.0 / self.period as f64);
-        for age in down.iter_mut().chain(up) {
-            *age = factor * (period - *age);
-        }
+        self.extremes.run([high, low], [up.real(), down.real()]);
         Ok(())
     }
 
     fn save(&self, state: &mut Vec<f64>) {
-        self.save(state);
+        let tails = self.extremes.tails();
+        state.push(tails[0].len() as f64);
+        tails.iter().for_each(|tail| state.extend_from_slice(tail));
     }
 
     fn load(&mut self, state: &[f64]) -> Result<(), String> {
         let mut saved = restored(state)?;
-        self.load(&mut saved)?;
+        let n = saved.count(self.period)?;
+        self.extremes.load([saved.numbers(n)?, saved.numbers(n)?]);
         saved.end()
     }
 }

@@ -15,15 +15,11 @@ fn start(values: &[Value]) -> Option<Box<dyn Running>> {
 
 /// What is made of the average before it is given out.
 pub(crate) trait Scale: std::fmt::Debug + Send {
-    fn scale(average: f64, close: f64, period: usize) -> f64;
+    /// Whether there is anything to be made of it.
+    const IS_SCALED: bool;
 
-    /// The same for many rows.
-    #[inline(always)]
-    fn scale_all(averages: &mut [f64], close: &[f64], period: usize) {
-        for (average, close) in averages.iter_mut().zip(close) {
-            *average = Self::scale(*average, *close, period);
-        }
-    }
+    /// The factor for a row with this close.
+    fn factor(close: f64) -> f64;
 }
 
 /// The average as it is.
@@ -31,12 +27,11 @@ pub(crate) trait Scale: std::fmt::Debug + Send {
 pub(crate) struct Plain;
 
 impl Scale for Plain {
-    #[inline(always)]
-    fn scale(average: f64, _: f64, _: usize) -> f64 {
-        average
-    }
+    const IS_SCALED: bool = false;
 
-    fn scale_all(_: &mut [f64], _: &[f64], _: usize) {}
+    fn factor(_: f64) -> f64 {
+        1.0
+    }
 }
 
 /// The average so far.
@@ -69,11 +64,15 @@ impl<S: Scale> Atr<S> {
         }
     }
 
+    fn scaled(average: f64, close: f64) -> f64 {
+        if S::IS_SCALED { average * S::factor(close) } else { average }
+    }
+
     fn step(&mut self, high: f64, low: f64, close: f64) -> f64 {
         let range = true_range(high, low, self.close);
         self.close = close;
         if self.seen > self.period {
-            return S::scale(self.average.step(self.weight * range), close, self.period);
+            return Self::scaled(self.average.step(self.weight * range), close);
         }
         if self.seen > 0 {
             self.sum += range;
@@ -82,7 +81,7 @@ impl<S: Scale> Atr<S> {
             self.average.start(self.sum / self.period as f64);
         }
         self.seen += 1;
-        S::scale(self.average.base(), close, self.period)
+        Self::scaled(self.average.base(), close)
     }
 
     fn run(&mut self, high: &[f64], low: &[f64], close: &[f64], out: &mut [f64]) {
@@ -98,14 +97,30 @@ impl<S: Scale> Atr<S> {
         }
         let before = close[i - 1..n - 1].chunks(PASS);
         let bars = high[i..n].chunks(PASS).zip(low[i..n].chunks(PASS)).zip(close[i..n].chunks(PASS)).zip(before);
+        let mut factors = [1.0; PASS];
         for (out, (((high, low), close), before)) in out[i..n].chunks_mut(PASS).zip(bars) {
-            for (((out, high), low), before) in out.iter_mut().zip(high).zip(low).zip(before) {
-                *out = self.weight * true_range(*high, *low, *before);
+            gains(self.weight, [high, low, before], out);
+            if S::IS_SCALED {
+                for (factor, close) in factors.iter_mut().zip(close) {
+                    *factor = S::factor(*close);
+                }
             }
             self.average.run(out);
-            S::scale_all(out, close, self.period);
+            if S::IS_SCALED {
+                for (out, factor) in out.iter_mut().zip(&factors) {
+                    *out *= factor;
+                }
+            }
         }
         self.close = close[n - 1];
+    }
+}
+
+/// What each bar adds to the average.
+fn gains(weight: f64, bars: [&[f64]; 3], out: &mut [f64]) {
+    let [high, low, before] = bars;
+    for (((out, high), low), before) in out.iter_mut().zip(high).zip(low).zip(before) {
+        *out = weight * true_range(*high, *low, *before);
     }
 }
 

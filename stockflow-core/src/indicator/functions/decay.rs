@@ -78,6 +78,28 @@ impl Decay {
         }
     }
 
+    /// Takes what each row adds to two values and leaves the weighted first less the weighted second there.
+    ///
+    /// Side by side, because each of the two waits for its own block before only. Both are at the same row.
+    #[inline]
+    pub(crate) fn run_difference(&mut self, weight: f64, other: &mut Self, other_weight: f64, rows: &mut [f64]) {
+        let (head, blocks, tail) = self.split(rows);
+        for row in head {
+            *row = weight * self.step(*row) - other_weight * other.step(*row);
+        }
+        let (powers, mut base) = (self.powers, self.base);
+        let (other_powers, mut other_base) = (other.powers, other.base);
+        for block in blocks {
+            let ours = values(&powers, &mut base, *block);
+            let others = values(&other_powers, &mut other_base, *block);
+            *block = std::array::from_fn(|k| weight * ours[k] - other_weight * others[k]);
+        }
+        (self.base, other.base) = (base, other_base);
+        for row in tail {
+            *row = weight * self.step(*row) - other_weight * other.step(*row);
+        }
+    }
+
     /// The rows up to the next block, whole blocks, and the rest.
     fn split<'a>(&self, rows: &'a mut [f64]) -> (&'a mut [f64], &'a mut [[f64; BLOCK]], &'a mut [f64]) {
         let n_head = ((BLOCK - self.at % BLOCK) % BLOCK).min(rows.len());

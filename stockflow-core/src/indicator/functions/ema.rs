@@ -5,8 +5,7 @@ use super::super::running::{Running, Saved, Unit, period};
 use super::average::{Average, Averaged};
 use super::decay::Decay;
 
-pub(crate) static UNIT: Unit =
-    Unit { name: "ema", kind: StateKind::Recursive, keeps: "the average so far", start };
+pub(crate) static UNIT: Unit = Unit { name: "ema", kind: StateKind::Recursive, keeps: "the average so far", start };
 
 fn start(values: &[Value]) -> Option<Box<dyn Running>> {
     Some(Box::new(Averaged(Box::new(Ema::new(period(values, 0))))))

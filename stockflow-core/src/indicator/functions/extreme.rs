@@ -1,108 +1,151 @@
-//! Extremes: for each row, how many rows ago the greatest or the least of a window was. Source: the part that TA-Lib's
-//! `AROON` and `AROONOSC` share.
+//! Extremes: for each row, how recent the greatest of one series and the least of another are within a window, from 0
+//! for its first row to 100 for its last.
+//! Source: the part that TA-Lib's `AROON` and `AROONOSC` share.
 //!
 //! The series is cut into blocks as long as the window. A window then is the end of one block and the start of the
 //! next, so that the extremes of all ends (computed backwards) and of all starts (forwards) answer each row by one
-//! comparison. The work does not depend on the window's length, and no branch depends on the prices.
+//! comparison. The work does not depend on the window's length, and no branch depends on the prices. Both series go
+//! side by side, because each comparison waits for the one before it of the same series only.
 
-/// The rows of a series together with those before that its windows still see.
+use std::hint::select_unpredictable;
+
+/// The rows before, as far as windows still see them.
 #[derive(Debug)]
 pub(crate) struct Extremes {
     /// Rows a window.
     window: usize,
-    /// The last `window - 1` rows or fewer; while a piece is taken in, some of its rows behind them.
-    tail: Vec<f64>,
-    /// The extreme from each row to the end of its block, and its place.
-    ends: Vec<(f64, f64)>,
+    /// The last `window - 1` rows or fewer of each series; while a piece is taken in, some of its rows behind them.
+    tails: [Vec<f64>; 2],
+    /// The extremes from each row to the end of its block.
+    ends: Vec<(Latest, Latest)>,
+}
+
+/// An extreme and its place. The least is kept as the greatest of the negatives.
+#[derive(Debug, Clone, Copy)]
+struct Latest {
+    value: f64,
+    place: f64,
+}
+
+const NONE: Latest = Latest { value: f64::NEG_INFINITY, place: 0.0 };
+
+impl Latest {
+    /// With one more row, which wins a tie.
+    ///
+    /// Value and place are chosen by comparisons of their own: a shared one would become a branch, which the prices make
+    /// unpredictable.
+    #[inline(always)]
+    fn or_later(self, value: f64, place: f64) -> Self {
+        Self {
+            place: if value >= self.value { place } else { self.place },
+            value: if self.value > value { self.value } else { value },
+        }
+    }
+
+    /// With one more row, which loses a tie.
+    #[inline(always)]
+    fn or_earlier(self, value: f64, place: f64) -> Self {
+        Self {
+            place: if value > self.value { place } else { self.place },
+            value: if self.value > value { self.value } else { value },
+        }
+    }
 }
 
 impl Extremes {
     pub(crate) fn new(window: usize) -> Self {
-        let window = window.max(1);
-        Self { window, tail: Vec::new(), ends: Vec::new() }
+        Self { window: window.max(1), tails: [Vec::new(), Vec::new()], ends: Vec::new() }
     }
 
     pub(crate) fn reset(&mut self) {
-        self.tail.clear();
+        self.tails.iter_mut().for_each(Vec::clear);
     }
 
-    pub(crate) fn tail(&self) -> &[f64] {
-        &self.tail
+    pub(crate) fn tails(&self) -> &[Vec<f64>; 2] {
+        &self.tails
     }
 
-    /// Goes on after these rows.
-    pub(crate) fn load(&mut self, tail: &[f64]) -> Result<(), String> {
-        if tail.len() >= self.window {
-            return Err(format!("{} rows for a window of {}", tail.len(), self.window));
+    /// Goes on after these rows, fewer than a window.
+    pub(crate) fn load(&mut self, tails: [&[f64]; 2]) {
+        for (tail, rows) in self.tails.iter_mut().zip(tails) {
+            tail.clear();
+            tail.extend_from_slice(rows);
         }
-        self.tail.clear();
-        self.tail.extend_from_slice(tail);
-        Ok(())
     }
 
-    /// How many rows ago the latest extreme of each row's window was; anything while the window is not full.
-    ///
-    /// `sign` is 1 for the greatest, -1 for the least.
-    pub(crate) fn run(&mut self, rows: &[f64], sign: f64, ages: &mut [f64]) {
-        let n_joined = rows.len().min(self.window - 1);
-        let n_tail = self.tail.len();
+    /// How recent the greatest of the first series and the least of the second are; anything while the window is not
+    /// full. The latest of equal rows counts.
+    pub(crate) fn run(&mut self, rows: [&[f64]; 2], recency: [&mut [f64]; 2]) {
+        let Self { window, tails, ends } = self;
+        let (window, n, n_tail) = (*window, rows[0].len(), tails[0].len());
+        let n_joined = n.min(window - 1);
+        let [up, down] = recency;
         if n_tail > 0 {
-            self.tail.extend_from_slice(&rows[..n_joined]);
-            let n_short = (self.window - 1).saturating_sub(n_tail).min(n_joined);
-            windows(&self.tail, self.window, sign, &mut self.ends, &mut ages[n_short..n_joined]);
+            for (tail, rows) in tails.iter_mut().zip(rows) {
+                tail.extend_from_slice(&rows[..n_joined]);
+            }
+            let n_short = (window - 1).saturating_sub(n_tail).min(n_joined);
+            let [highs, lows] = &*tails;
+            windows([highs, lows], window, ends, &mut up[n_short..n_joined], &mut down[n_short..n_joined]);
         }
-        if rows.len() >= self.window {
-            windows(rows, self.window, sign, &mut self.ends, &mut ages[self.window - 1..]);
+        if n >= window {
+            windows(rows, window, ends, &mut up[window - 1..], &mut down[window - 1..]);
         }
-        if rows.len() >= self.window || n_tail == 0 {
-            self.tail.clear();
-            self.tail.extend_from_slice(&rows[rows.len() - n_joined..]);
-        } else {
-            let surplus = self.tail.len().saturating_sub(self.window - 1);
-            self.tail.drain(..surplus);
+        for (tail, rows) in tails.iter_mut().zip(rows) {
+            if n >= window || n_tail == 0 {
+                tail.clear();
+                tail.extend_from_slice(&rows[n - n_joined..]);
+            } else {
+                let surplus = tail.len().saturating_sub(window - 1);
+                tail.drain(..surplus);
+            }
         }
     }
 }
 
-/// The ages for all windows within the rows, the first of which begins with the first row.
-fn windows(rows: &[f64], window: usize, sign: f64, ends: &mut Vec<(f64, f64)>, ages: &mut [f64]) {
+/// The recency for all windows within the rows, the first of which begins with the first row.
+fn windows(rows: [&[f64]; 2], window: usize, ends: &mut Vec<(Latest, Latest)>, up: &mut [f64], down: &mut [f64]) {
+    let [highs, lows] = rows;
+    let last = (window - 1) as f64;
+    let percent = 100.0 / last;
     // For few windows the blocks are not worth their making.
-    if ages.len() < 4 {
-        for (rows, age) in rows.windows(window).zip(ages) {
-            let mut best = (f64::NEG_INFINITY, 0.0);
-            for (k, row) in rows.iter().enumerate() {
-                let row = sign * row;
-                best = if row >= best.0 { (row, k as f64) } else { best };
+    if up.len() < 4 {
+        let bars = highs.windows(window).zip(lows.windows(window));
+        for ((highs, lows), (up, down)) in bars.zip(up.iter_mut().zip(down)) {
+            let (mut high, mut low, mut place) = (NONE, NONE, 0.0);
+            for (row_high, row_low) in highs.iter().zip(lows) {
+                high = high.or_later(*row_high, place);
+                low = low.or_later(-*row_low, place);
+                place += 1.0;
             }
-            *age = (window - 1) as f64 - best.1;
+            (*up, *down) = (percent * high.place, percent * low.place);
         }
         return;
     }
-    ends.resize(window, (0.0, 0.0));
-    for (block, ages) in ages.chunks_mut(window).enumerate() {
-        let at = block * window;
-        // Backwards, so the later of two equal rows is met first and stays. Value and place are chosen by comparisons of
-        // their own: a shared one would become a branch, which the prices make unpredictable.
-        let (mut best, mut best_place) = (f64::NEG_INFINITY, 0.0);
-        let mut place = (window - 1) as f64;
-        for (row, end) in rows[at..at + window].iter().zip(&mut *ends).rev() {
-            let row = sign * row;
-            best_place = if row > best { place } else { best_place };
-            best = if best > row { best } else { row };
-            *end = (best, best_place);
+    ends.resize(window, (NONE, NONE));
+    for (block, (up, down)) in up.chunks_mut(window).zip(down.chunks_mut(window)).enumerate() {
+        let (Some((first_up, up)), Some((first_down, down))) = (up.split_first_mut(), down.split_first_mut()) else {
+            return;
+        };
+        let (this, next) = (block * window, (block + 1) * window);
+        let (mut high, mut low, mut place) = (NONE, NONE, last);
+        let bars = highs[this..next].iter().zip(&lows[this..next]);
+        for ((row_high, row_low), end) in bars.zip(&mut *ends).rev() {
+            high = high.or_earlier(*row_high, place);
+            low = low.or_earlier(-*row_low, place);
+            *end = (high, low);
             place -= 1.0;
         }
-        let [first, rest @ ..] = ages else { return };
-        *first = (window - 1) as f64 - best_place;
-        // Forwards through the next block, whose rows are later and so win a tie.
-        let (mut start, mut start_place) = (f64::NEG_INFINITY, 0.0);
-        let mut place = window as f64;
-        for ((row, end), age) in rows[at + window..].iter().zip(&ends[1..]).zip(rest) {
-            let row = sign * row;
-            start_place = if row >= start { place } else { start_place };
-            start = if start > row { start } else { row };
-            let latest = if start >= end.0 { start_place } else { end.1 };
-            *age = place - latest;
+        (*first_up, *first_down) = (percent * high.place, percent * low.place);
+        let (mut high, mut low, mut place) = (NONE, NONE, last + 1.0);
+        let bars = highs[next..].iter().zip(&lows[next..]).zip(&ends[1..]);
+        for (((row_high, row_low), (end_high, end_low)), (up, down)) in bars.zip(up.iter_mut().zip(down)) {
+            high = high.or_later(*row_high, place);
+            low = low.or_later(-*row_low, place);
+            let latest_high = select_unpredictable(high.value >= end_high.value, high.place, end_high.place);
+            let latest_low = select_unpredictable(low.value >= end_low.value, low.place, end_low.place);
+            *up = percent * (last - (place - latest_high));
+            *down = percent * (last - (place - latest_low));
             place += 1.0;
         }
     }

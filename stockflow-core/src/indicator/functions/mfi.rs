@@ -28,6 +28,9 @@ struct Mfi {
     down: Vec<f64>,
 }
 
+/// Cheaper than a division, and the last bit of a typical price does not matter here.
+const THIRD: f64 = 1.0 / 3.0;
+
 /// The mean of a bar's high, low and close.
 #[inline(always)]
 pub(crate) fn typical(high: f64, low: f64, close: f64) -> f64 {
@@ -51,7 +54,7 @@ impl Mfi {
         let n = out.len().min(PASS);
         let mut prices = [last; PASS + 1];
         for (((price, high), low), close) in prices[1..].iter_mut().zip(high).zip(low).zip(close) {
-            *price = typical(*high, *low, *close);
+            *price = (high + low + close) * THIRD;
         }
         self.last = Some(prices[n]);
         let n_window = self.up.len();
@@ -128,7 +131,7 @@ fn accumulate_pair(sum: &mut f64, rows: &mut [f64], other_sum: &mut f64, other_r
 }
 
 fn typical_of_first(high: &[f64], low: &[f64], close: &[f64]) -> Option<f64> {
-    Some(typical(*high.first()?, *low.first()?, *close.first()?))
+    Some((high.first()? + low.first()? + close.first()?) * THIRD)
 }
 
 /// The rising part in percent, kept within its bounds against rounding.

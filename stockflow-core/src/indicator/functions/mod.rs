@@ -13,41 +13,89 @@ pub(crate) mod adosc;
 pub(crate) mod adx;
 pub(crate) mod adxr;
 pub(crate) mod ao;
+pub(crate) mod apo;
 pub(crate) mod aroon;
 pub(crate) mod atr;
+pub(crate) mod average;
+pub(crate) mod bbands;
+pub(crate) mod beta;
+pub(crate) mod cascade;
 pub(crate) mod cci;
+pub(crate) mod change;
+pub(crate) mod cmo;
 pub(crate) mod cumsum;
 pub(crate) mod cvi;
 pub(crate) mod decay;
+pub(crate) mod dema;
 pub(crate) mod directional;
 pub(crate) mod dpo;
 pub(crate) mod dx;
 pub(crate) mod efi;
+pub(crate) mod ema;
 pub(crate) mod eri;
 pub(crate) mod extreme;
 pub(crate) mod heikin_ashi;
-pub(crate) mod history;
+pub(crate) mod hma;
+pub(crate) mod kama;
+pub(crate) mod kdj;
+pub(crate) mod linearreg;
+pub(crate) mod linearreg_angle;
+pub(crate) mod linearreg_intercept;
+pub(crate) mod linearreg_slope;
+pub(crate) mod ma;
+pub(crate) mod macd;
+pub(crate) mod macdext;
+pub(crate) mod macdfix;
 pub(crate) mod massi;
 pub(crate) mod mfi;
 pub(crate) mod minus_di;
 pub(crate) mod minus_dm;
+pub(crate) mod mom;
 pub(crate) mod natr;
 pub(crate) mod nvi;
 pub(crate) mod obv;
+pub(crate) mod oscillator;
+pub(crate) mod past;
+pub(crate) mod peak;
 pub(crate) mod plus_di;
 pub(crate) mod plus_dm;
+pub(crate) mod ppo;
 pub(crate) mod pvi;
+pub(crate) mod pvo;
 pub(crate) mod pvt;
+pub(crate) mod regression;
 pub(crate) mod restored;
+pub(crate) mod rma;
+pub(crate) mod roc;
+pub(crate) mod rolling;
+pub(crate) mod rsi;
 pub(crate) mod sar;
 pub(crate) mod sarext;
 pub(crate) mod sma;
 pub(crate) mod smooth;
+pub(crate) mod stateless;
+pub(crate) mod stddev;
+pub(crate) mod stoch;
+pub(crate) mod stochf;
+pub(crate) mod stochrsi;
+pub(crate) mod strength;
+pub(crate) mod stretch;
 pub(crate) mod supertrend;
+pub(crate) mod t3;
+pub(crate) mod tema;
+pub(crate) mod trima;
+pub(crate) mod trix;
 pub(crate) mod true_range;
+pub(crate) mod tsf;
+pub(crate) mod tsi;
+pub(crate) mod var;
+pub(crate) mod variance;
 pub(crate) mod vwap;
 pub(crate) mod wad;
+pub(crate) mod willr;
 pub(crate) mod window;
+pub(crate) mod wma;
+pub(crate) mod zlema;
 
 use super::running::Unit;
 
@@ -59,34 +107,71 @@ static UNITS: &[&Unit] = &[
     &adx::UNIT,
     &adxr::UNIT,
     &ao::UNIT,
+    &apo::UNIT,
     &aroon::UNIT,
     &atr::UNIT,
+    &bbands::UNIT,
+    &beta::UNIT,
     &cci::UNIT,
+    &cmo::UNIT,
     &cumsum::UNIT,
     &cvi::UNIT,
+    &dema::UNIT,
     &dpo::UNIT,
     &dx::UNIT,
     &efi::UNIT,
+    &ema::UNIT,
     &eri::UNIT,
     &heikin_ashi::UNIT,
+    &hma::UNIT,
+    &kama::UNIT,
+    &kdj::UNIT,
+    &linearreg::UNIT,
+    &linearreg_angle::UNIT,
+    &linearreg_intercept::UNIT,
+    &linearreg_slope::UNIT,
+    &ma::UNIT,
+    &macd::UNIT,
+    &macdext::UNIT,
+    &macdfix::UNIT,
     &massi::UNIT,
     &mfi::UNIT,
     &minus_di::UNIT,
     &minus_dm::UNIT,
+    &mom::UNIT,
     &natr::UNIT,
     &nvi::UNIT,
     &obv::UNIT,
     &plus_di::UNIT,
     &plus_dm::UNIT,
+    &ppo::UNIT,
     &pvi::UNIT,
+    &pvo::UNIT,
     &pvt::UNIT,
+    &rma::UNIT,
+    &roc::UNIT,
+    &rsi::UNIT,
     &sar::UNIT,
     &sarext::UNIT,
     &sma::UNIT,
+    &stddev::UNIT,
+    &stoch::UNIT,
+    &stochf::UNIT,
+    &stochrsi::UNIT,
     &supertrend::UNIT,
+    &t3::UNIT,
+    &tema::UNIT,
     &true_range::UNIT,
+    &trima::UNIT,
+    &trix::UNIT,
+    &tsf::UNIT,
+    &tsi::UNIT,
+    &var::UNIT,
     &vwap::UNIT,
     &wad::UNIT,
+    &willr::UNIT,
+    &wma::UNIT,
+    &zlema::UNIT,
 ];
 
 /// The unit of this function, if its kernel is ours.

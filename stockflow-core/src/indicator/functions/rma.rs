@@ -5,8 +5,7 @@ use super::super::running::{Running, Unit, period};
 use super::average::{Average, Averaged};
 use super::ema::Ema;
 
-pub(crate) static UNIT: Unit =
-    Unit { name: "rma", kind: StateKind::Recursive, keeps: "the average so far", start };
+pub(crate) static UNIT: Unit = Unit { name: "rma", kind: StateKind::Recursive, keeps: "the average so far", start };
 
 fn start(values: &[Value]) -> Option<Box<dyn Running>> {
     Some(Box::new(Averaged(rma(period(values, 0)))))

@@ -5,7 +5,7 @@
 //! alone, which is why a split into pieces changes no bit.
 
 use super::super::running::Saved;
-use super::history::History;
+use super::past::Past;
 
 /// Rows a block.
 const BLOCK: usize = 4;
@@ -14,18 +14,18 @@ const BLOCK: usize = 4;
 #[derive(Debug, Clone)]
 pub(crate) struct RollingSum {
     period: usize,
-    history: History<1>,
+    past: Past<1>,
     total: Total,
 }
 
 impl RollingSum {
     pub(crate) fn new(period: usize) -> Self {
         let period = period.max(1);
-        Self { period, history: History::new(period), total: Total::default() }
+        Self { period, past: Past::new(period), total: Total::default() }
     }
 
     pub(crate) fn reset(&mut self) {
-        self.history.reset();
+        self.past.reset();
         self.total = Total::default();
     }
 
@@ -36,7 +36,7 @@ impl RollingSum {
             return;
         }
         let (period, total) = (self.period, &mut self.total);
-        self.history.feed([input], |known, [rows], new| {
+        self.past.feed([input], |known, [rows], new| {
             let (out, fresh) = (&mut out[new], &rows[known..]);
             let filling = (period - known).min(fresh.len());
             let (first, out_full) = out.split_at_mut(filling);
@@ -51,12 +51,12 @@ impl RollingSum {
 
     pub(crate) fn save(&self, state: &mut Vec<f64>) {
         self.total.save(state);
-        self.history.save(state);
+        self.past.save(state);
     }
 
     pub(crate) fn load(&mut self, saved: &mut Saved<'_>) -> Result<(), String> {
         self.total.load(saved)?;
-        self.history.load(saved)
+        self.past.load(saved)
     }
 }
 

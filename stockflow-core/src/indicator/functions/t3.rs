@@ -4,10 +4,9 @@ use super::super::definition::{StateKind, Value};
 use super::super::running::{Running, Saved, Unit, period, real};
 use super::average::{Average, Averaged, Same};
 use super::cascade::Cascade;
-use super::history::room;
+use super::past::room;
 
-pub(crate) static UNIT: Unit =
-    Unit { name: "t3", kind: StateKind::Recursive, keeps: "the six averages so far", start };
+pub(crate) static UNIT: Unit = Unit { name: "t3", kind: StateKind::Recursive, keeps: "the six averages so far", start };
 
 fn start(values: &[Value]) -> Option<Box<dyn Running>> {
     Some(Box::new(Averaged(t3(period(values, 0), real(values, 1)))))

@@ -4,7 +4,7 @@ use super::super::definition::{StateKind, Value};
 use super::super::running::{Running, Saved, Unit, period};
 use super::average::{Average, Averaged};
 use super::cascade::Cascade;
-use super::history::room;
+use super::past::room;
 
 pub(crate) static UNIT: Unit =
     Unit { name: "tema", kind: StateKind::Recursive, keeps: "the three averages so far", start };

@@ -6,7 +6,7 @@
 use super::super::definition::{StateKind, Value};
 use super::super::running::{Running, Saved, Unit, period};
 use super::average::{Average, Averaged};
-use super::history::room;
+use super::past::room;
 use super::rolling::RollingSum;
 
 pub(crate) static UNIT: Unit =

@@ -4,11 +4,15 @@ use super::super::definition::{StateKind, Value};
 use super::super::running::{Out, Running, Unit, period};
 use super::cascade::Cascade;
 use super::decay::PASS;
-use super::history::room;
+use super::past::room;
 use super::restored::restored;
 
-pub(crate) static UNIT: Unit =
-    Unit { name: "trix", kind: StateKind::Recursive, keeps: "the three averages so far and the last one before", start };
+pub(crate) static UNIT: Unit = Unit {
+    name: "trix",
+    kind: StateKind::Recursive,
+    keeps: "the three averages so far and the last one before",
+    start,
+};
 
 fn start(values: &[Value]) -> Option<Box<dyn Running>> {
     Some(Box::new(Trix { averages: Cascade::new(period(values, 0)), before: 0.0, scratch: Default::default() }))

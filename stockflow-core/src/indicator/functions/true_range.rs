@@ -1,5 +1,7 @@
 //! True range: how far the price went in a bar, counted from the close before it. Source: TA-Lib `TRANGE`.
 
+use std::hint::select_unpredictable;
+
 use super::super::definition::{StateKind, Value};
 use super::super::running::{Out, Running, Unit};
 use super::restored::restored;
@@ -17,16 +19,17 @@ pub(crate) fn true_range(high: f64, low: f64, close: f64) -> f64 {
     greater((close - low).abs(), greater((close - high).abs(), high - low))
 }
 
-/// The greater of two numbers: one instruction, unlike `f64::max`, which heeds NaN.
+/// The greater of two numbers: one instruction, unlike `f64::max`, which heeds NaN, and never a branch, which prices
+/// make unpredictable.
 #[inline(always)]
 pub(crate) fn greater(a: f64, b: f64) -> f64 {
-    if a > b { a } else { b }
+    select_unpredictable(a > b, a, b)
 }
 
 /// The lesser of two numbers.
 #[inline(always)]
 pub(crate) fn lesser(a: f64, b: f64) -> f64 {
-    if a < b { a } else { b }
+    select_unpredictable(a < b, a, b)
 }
 
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use super::super::definition::{StateKind, Value};
 use super::super::running::{Running, Saved, Unit, period};
 use super::average::{Average, Averaged};
 use super::ema::Ema;
-use super::history::{History, room};
+use super::past::{Past, room};
 
 pub(crate) static UNIT: Unit =
     Unit { name: "zlema", kind: StateKind::Recursive, keeps: "the average so far and the rows of the lag", start };
@@ -17,7 +17,7 @@ fn start(values: &[Value]) -> Option<Box<dyn Running>> {
 #[derive(Debug)]
 pub(crate) struct Zlema {
     lag: usize,
-    history: History<1>,
+    past: Past<1>,
     average: Ema,
     scratch: Vec<f64>,
 }
@@ -25,7 +25,7 @@ pub(crate) struct Zlema {
 impl Zlema {
     pub(crate) fn new(period: usize) -> Self {
         let lag = (period.max(1) - 1) / 2;
-        Self { lag, history: History::new(lag), average: Ema::new(period), scratch: Vec::new() }
+        Self { lag, past: Past::new(lag), average: Ema::new(period), scratch: Vec::new() }
     }
 }
 
@@ -35,15 +35,15 @@ impl Average for Zlema {
     }
 
     fn reset(&mut self) {
-        self.history.reset();
+        self.past.reset();
         self.average.reset();
     }
 
     fn run(&mut self, input: &[f64], out: &mut [f64]) {
         let (lag, average) = (self.lag, &mut self.average);
         let leading = room(&mut self.scratch, input.len());
-        let skipped = (lag - self.history.known()).min(input.len());
-        self.history.feed([input], |known, [rows], new| {
+        let skipped = (lag - self.past.known()).min(input.len());
+        self.past.feed([input], |known, [rows], new| {
             let skipped = (lag - known).min(rows.len() - known);
             let fresh = &rows[known + skipped..];
             for ((leading, row), lagged) in leading[new].iter_mut().skip(skipped).zip(fresh).zip(rows) {
@@ -54,12 +54,12 @@ impl Average for Zlema {
     }
 
     fn save(&self, state: &mut Vec<f64>) {
-        self.history.save(state);
+        self.past.save(state);
         self.average.save(state);
     }
 
     fn load(&mut self, saved: &mut Saved<'_>) -> Result<(), String> {
-        self.history.load(saved)?;
+        self.past.load(saved)?;
         self.average.load(saved)
     }
 }

@@ -15,8 +15,9 @@
 //!
 //! A call without a stamp was planned without the rewrite, so nobody has checked its window; it is refused.
 //!
-//! What is not here: an operator of ours. DataFusion's own `WindowAggExec` runs the functions, which is right and
-//! holds its whole input in memory. The operator to come finds its calls with [`call_of_window`].
+//! What is not here: our operator ([`window`](crate::window)), which finds its calls with [`call_of_window`]. Without it
+//! DataFusion's own `WindowAggExec` runs the functions by TA-Lib's batch calls, which is right and holds its whole input in
+//! memory.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
@@ -68,7 +69,7 @@ pub fn definition_of(udwf: &WindowUDF) -> Option<&'static Definition> {
 
 /// The call and the stamp of a physical window expression, if it is one of ours.
 ///
-/// The seam for an operator that runs all indicators of one window together and keeps their state under the stamp's
+/// The seam for the operator that runs all indicators of one window together and keeps their state under the stamp's
 /// key.
 ///
 /// # Errors

@@ -8,7 +8,7 @@ use ta_lib::abstract_api::{FUNCS, FuncId};
 use crate::indicator::definition::Domain;
 use crate::indicator::sql::udwfs;
 use crate::indicator::talib::SQL_NAMES;
-use crate::indicator::{EXCLUDED, IndicatorError, StateKind, catalogue};
+use crate::indicator::{EXCLUDED, IndicatorCall, IndicatorError, StateKind, catalogue};
 
 #[test]
 fn registered_and_excluded_are_all_of_the_registry() {
@@ -65,7 +65,32 @@ fn inputs_parameters_and_outputs_have_names_of_their_own() {
         let outputs: HashSet<_> = definition.outputs.iter().map(|it| it.name.as_str()).collect();
         assert_eq!(outputs.len(), definition.outputs.len(), "{}", definition.name);
         assert!(outputs.iter().all(|it| !it.is_empty()) && !definition.description.is_empty());
-        assert_eq!(definition.state.kind, StateKind::History);
+    }
+}
+
+/// What an issue of the project names, and all that share its building blocks.
+const GOES_ON: &str = "sma ema wma dema tema trima kama t3 bbands macd macdext macdfix rsi stoch stochf stochrsi adx adxr dx \
+    plus_di minus_di plus_dm minus_dm cci cmo mom roc rocp rocr rocr100 apo ppo trix willr ultosc mfi aroon aroonosc bop atr \
+    natr trange obv ad adosc sar stddev var linearreg linearreg_slope linearreg_intercept linearreg_angle tsf midpoint \
+    midprice avgprice medprice typprice wclprice beta correl min max sum minmax minindex maxindex minmaxindex vwap rma";
+
+#[test]
+fn the_widely_used_functions_go_on_from_a_state() {
+    let patterns = catalogue().iter().map(|it| it.name.as_str()).filter(|it| it.starts_with("cdl"));
+    for name in GOES_ON.split_whitespace().chain(patterns) {
+        let definition = catalogue().get(name).unwrap();
+        assert_ne!(definition.state.kind, StateKind::History, "{name}");
+        assert!(IndicatorCall::new(definition, &[]).unwrap().goes_piece_by_piece(), "{name}");
+    }
+    for definition in catalogue() {
+        let is_history = definition.state.kind == StateKind::History;
+        assert_eq!(
+            IndicatorCall::new(definition, &[]).unwrap().goes_piece_by_piece(),
+            !is_history,
+            "{}",
+            definition.name
+        );
+        assert!(!definition.state.reason.is_empty(), "{}", definition.name);
     }
 }
 

@@ -1,17 +1,18 @@
 //! Every call survives being sent to another process.
 
 use datafusion::physical_plan::displayable;
-use datafusion::prelude::SessionContext;
+use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion_proto::bytes::{
     logical_plan_from_bytes, logical_plan_to_bytes, physical_plan_from_bytes, physical_plan_to_bytes,
 };
 
 use super::data::{table, wave};
-use super::{assert_close, numbers, outputs, session};
+use super::{assert_close, numbers, outputs, without_operator};
 use crate::indicator::sample::sample_select;
 
 fn bars() -> SessionContext {
-    session(table(&[("A", &wave(120, 1)), ("B", &wave(30, 2))]))
+    let config = SessionConfig::new().with_target_partitions(2);
+    without_operator(config, vec![vec![table(&[("A", &wave(120, 1)), ("B", &wave(30, 2))])]])
 }
 
 const FEW: &str = "SELECT symbol, ts, rsi(close, 9) OVER w AS r, (macd(close) OVER w)['signal'] AS s, \
@@ -39,6 +40,38 @@ async fn check_physical(sql: &str) {
             assert_close(schema.field(index).name(), &numbers(ours), &numbers(&theirs));
         }
     }
+}
+
+/// The operator's node survives, too, with every function of the catalogue.
+#[cfg(feature = "codec")]
+#[tokio::test]
+async fn the_operator_survives() {
+    use crate::window::codec::StockflowCodec;
+    use datafusion_proto::bytes::{
+        physical_plan_from_bytes_with_extension_codec, physical_plan_to_bytes_with_extension_codec,
+    };
+
+    let session = bars();
+    crate::window::register(&session);
+    let window = "PARTITION BY symbol ORDER BY ts";
+    let sql = format!("{} ORDER BY symbol, ts", sample_select(&["symbol", "ts"], "bars", window));
+    let plan = session.sql(&sql).await.unwrap().create_physical_plan().await.unwrap();
+    let show = |plan: &std::sync::Arc<dyn datafusion::physical_plan::ExecutionPlan>| {
+        displayable(plan.as_ref()).indent(true).to_string()
+    };
+    assert!(show(&plan).contains("SymbolWindowExec"), "{}", show(&plan));
+    let bytes = physical_plan_to_bytes_with_extension_codec(std::sync::Arc::clone(&plan), &StockflowCodec).unwrap();
+    let back = physical_plan_from_bytes_with_extension_codec(&bytes, &session.task_ctx(), &StockflowCodec).unwrap();
+    assert_eq!(show(&plan), show(&back));
+    let before = datafusion::physical_plan::collect(plan, session.task_ctx()).await.unwrap();
+    let after = datafusion::physical_plan::collect(back, session.task_ctx()).await.unwrap();
+    let schema = before[0].schema();
+    let [before, after] = [before, after].map(|it| arrow::compute::concat_batches(&schema, &it).unwrap());
+    assert_eq!(before, after);
+
+    let damaged =
+        physical_plan_from_bytes_with_extension_codec(&bytes[..bytes.len() / 2], &session.task_ctx(), &StockflowCodec);
+    assert!(damaged.is_err());
 }
 
 #[tokio::test]

@@ -32,6 +32,6 @@ fn json_says_what_follows_from_the_definition() {
     assert_eq!(json["columns"], serde_json::json!(["macd", "macd_signal", "macd_hist"]));
     assert_eq!(json["parameters"][0]["domain"]["integer"]["default"], 12);
     assert_eq!(json["outputs"][1]["name"], "signal");
-    assert_eq!(json["state"]["kind"], "history");
+    assert_eq!(json["state"]["kind"], "recursive");
     assert_eq!(json["inputs"][0]["column"], "close");
 }

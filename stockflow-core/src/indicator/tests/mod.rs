@@ -25,12 +25,19 @@ use super::register_all;
 /// Relative and absolute.
 const TOLERANCE: f64 = 1e-9;
 
-/// A session with all indicators and one table `bars`.
+/// A session with all indicators, the operator that runs them, and one table `bars`.
 fn session(bars: RecordBatch) -> SessionContext {
     session_with(SessionConfig::new().with_target_partitions(2), vec![vec![bars]])
 }
 
 fn session_with(config: SessionConfig, bars: Vec<Vec<RecordBatch>>) -> SessionContext {
+    let session = without_operator(config, bars);
+    crate::window::register(&session);
+    session
+}
+
+/// The same with DataFusion's own window operators.
+fn without_operator(config: SessionConfig, bars: Vec<Vec<RecordBatch>>) -> SessionContext {
     let mut session = SessionContext::new_with_config(config);
     register_all(&mut session).unwrap();
     let schema = bars[0][0].schema();

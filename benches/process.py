@@ -1,0 +1,98 @@
+"""Running one process and measuring it: wall time, peak memory, what it kept on disk meanwhile."""
+
+import os
+import subprocess
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class Failed(Exception):
+    """A run ended badly or two outputs differ."""
+
+
+@dataclass
+class Execution:
+    """One process, from its start to its end."""
+
+    seconds: float
+    # Highest resident set; of the whole process tree where that was asked for.
+    peak_mb: float
+    printed: str
+    # The most that lay in its folder for temporary files at one time.
+    temporary_mb: float
+
+
+def tree_rss_mb(root: int) -> float:
+    """Resident memory of a process and of all it started, now."""
+    children: dict[int, list[int]] = {}
+    rss: dict[int, int] = {}
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit():
+            continue
+        try:
+            stat = Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        children.setdefault(int(stat[1]), []).append(int(entry))
+        rss[int(entry)] = int(stat[21])
+    total, todo = 0, [root]
+    while todo:
+        pid = todo.pop()
+        total += rss.get(pid, 0)
+        todo += children.get(pid, [])
+    return total * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def folder_mb(folder: Path) -> float:
+    """What the files below a folder hold, now; files may vanish while it looks."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(place, name)).st_size
+            except OSError:
+                pass
+    return total / 2**20
+
+
+def execute(command: list[str], cpus: set[int], folder: Path, env: dict[str, str], *, tree: bool = False, temporary: bool = False) -> Execution:
+    """Runs a command in a folder.
+
+    `tree` counts the memory of all processes that it starts; `temporary` gives it a folder of its own for temporary files
+    and watches how much lies there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    out, err, scratch = folder / "stdout", folder / "stderr", folder / "temporary"
+    env = {**os.environ, **env}
+    if temporary:
+        scratch.mkdir(exist_ok=True)
+        env["TMPDIR"] = str(scratch)
+    peak = most = 0.0
+    with open(out, "wb") as stdout, open(err, "wb") as stderr:
+        start = time.perf_counter()
+        process = subprocess.Popen(
+            command, cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr,
+            preexec_fn=lambda: os.sched_setaffinity(0, cpus),
+        )  # fmt: skip
+        done = threading.Event()
+
+        def sample() -> None:
+            nonlocal peak, most
+            while not done.wait(0.2 if tree else 0.05):
+                if tree:
+                    peak = max(peak, tree_rss_mb(process.pid))
+                if temporary:
+                    most = max(most, folder_mb(scratch))
+
+        if tree or temporary:
+            threading.Thread(target=sample, daemon=True).start()
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - start
+        done.set()
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        tail = err.read_text(errors="replace")[-3000:]
+        raise Failed(f"exit code {process.returncode}: {' '.join(map(str, command))}\n{tail}")
+    return Execution(seconds, max(peak, usage.ru_maxrss / 1024), out.read_text(errors="replace"), most)
