@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::MAX_RECORD;
 use super::cell::{Cell, parse, shorten};
+use super::fast::Lines;
 use super::rows::{Rows, Shape};
 
 /// How CSV files are written.
@@ -233,7 +234,20 @@ pub(super) fn parse_records(
     let mut cells = vec![Cell::Null; shape.columns.len()];
     let mut fields = Vec::with_capacity(targets.len());
     let (mut pos, mut line) = (0, first_line);
+    let ordinary = Lines::new(layout.delimiter, &targets, shape.columns.len());
+    // Up to here no quote stands.
+    let mut plain = 0;
     while pos < buf.len() {
+        if let Some(ordinary) = &ordinary {
+            if plain <= pos {
+                plain = memchr(b'"', &buf[pos..]).map_or(buf.len(), |offset| pos + offset);
+            }
+            let (next, lines) = ordinary.read(&buf[..plain], pos, line, rows);
+            (pos, line) = (next, line + lines);
+            if pos >= buf.len() {
+                break;
+            }
+        }
         let (next, lines) = match next_record(buf, pos, layout.delimiter, eof, &mut fields) {
             Step::Incomplete => break,
             Step::Blank { next } => (next, 1),
