@@ -290,3 +290,109 @@ async fn encode(
     }
     writers.into_iter().map(ArrowColumnWriter::close).collect()
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use arrow::array::{Date32Array, Float64Array, Int64Array, ListArray, StringArray, StructArray};
+    use arrow::datatypes::{Int32Type, Schema};
+    use parquet::file::properties::WriterPropertiesPtr;
+
+    use super::*;
+
+    /// Some rows with nested columns, NULLs, and values that repeat and that do not.
+    fn batch(first: i64, n: usize) -> RecordBatch {
+        let ints = || (0..n as i64).map(move |row| first + row);
+        let close: ArrayRef =
+            Arc::new(ints().map(|n| (n % 7 != 0).then_some(n as f64 / 3.0)).collect::<Float64Array>());
+        let signal = Arc::new(Field::new("signal", DataType::Float64, true));
+        let count = Arc::new(Field::new("count", DataType::Int64, false));
+        let lists = ints().map(|n| (n % 5 != 0).then(|| (0..n as i32 % 4).map(Some)));
+        let columns: Vec<(&str, ArrayRef)> = vec![
+            ("symbol", Arc::new(ints().map(|n| Some(format!("S{}", n / 100))).collect::<StringArray>())),
+            ("date", Arc::new(ints().map(|n| Some(n as i32)).collect::<Date32Array>())),
+            ("close", Arc::clone(&close)),
+            ("line", Arc::new(Int64Array::from_iter_values(ints()))),
+            (
+                "macd",
+                Arc::new(StructArray::from(vec![
+                    (signal, close),
+                    (count, Arc::new(Int64Array::from_iter_values(ints())) as ArrayRef),
+                ])),
+            ),
+            ("parts", Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>(lists))),
+        ];
+        RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true))).unwrap()
+    }
+
+    fn batches() -> Vec<RecordBatch> {
+        let sizes = [1usize, 700, 0, 299, 1_000, 2_500, 3, 128];
+        let mut first = 0;
+        sizes
+            .into_iter()
+            .map(|n| {
+                let made = batch(first, n);
+                first += n as i64;
+                made
+            })
+            .collect()
+    }
+
+    fn some_properties(schema: &SchemaRef, compression: ParquetCompression) -> WriterProperties {
+        properties(schema, compression).set_max_row_group_row_count(Some(1_000)).build()
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+    async fn the_file_is_that_of_a_serial_writer() {
+        let batches = batches();
+        let schema = batches[0].schema();
+        for (word, compression) in ParquetCompression::ALL {
+            assert_eq!(word.parse::<ParquetCompression>().unwrap(), compression);
+            let properties = some_properties(&schema, compression);
+            let mut serial = ArrowWriter::try_new(Vec::new(), Arc::clone(&schema), Some(properties.clone())).unwrap();
+            let mut parallel = ColumnarWriter::try_new(Vec::new(), Arc::clone(&schema), properties).unwrap();
+            for batch in &batches {
+                serial.write(batch).unwrap();
+                parallel.write(batch).await.unwrap();
+            }
+            parallel.end().await.unwrap();
+            parallel.complete().await.unwrap();
+            assert_eq!(parallel.bytes_written(), parallel.out.len());
+            assert!(parallel.out == serial.into_inner().unwrap(), "{compression}");
+        }
+    }
+
+    #[tokio::test]
+    async fn row_groups_leave_memory_as_they_are_done() {
+        let schema: SchemaRef = batch(0, 1).schema();
+        let properties = some_properties(&schema, ParquetCompression::Zstd);
+        let mut writer = ColumnarWriter::try_new(Vec::new(), Arc::clone(&schema), properties).unwrap();
+        let mut sizes = Vec::new();
+        for first in 0..40 {
+            writer.write(&batch(first * 125, 125)).await.unwrap();
+            assert!(writer.closing.is_none() || writer.open.as_ref().is_none_or(|group| group.rows < 250));
+            sizes.push((writer.size(), writer.rows));
+        }
+        assert!(writer.rows >= 4_000 && writer.out.len() == writer.bytes_written(), "{writer:?}");
+        assert!(sizes.is_sorted());
+    }
+
+    #[tokio::test]
+    async fn an_encoder_that_fails_is_told() {
+        let schema = Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, false)]));
+        let properties: WriterPropertiesPtr = Arc::new(some_properties(&schema, ParquetCompression::None));
+        let mut writer = ColumnarWriter::try_new(Vec::new(), schema, properties.as_ref().clone()).unwrap();
+        let wrong = RecordBatch::try_from_iter([("n", Arc::new(StringArray::from(vec!["x"])) as ArrayRef)]).unwrap();
+        let mut told = writer.write(&wrong).await.is_err();
+        told |= writer.end().await.is_err();
+        assert!(told);
+    }
+
+    #[test]
+    fn words_of_compression() {
+        assert_eq!(ParquetCompression::default().to_string(), "zstd");
+        assert!(
+            "gzip".parse::<ParquetCompression>().unwrap_err().to_string().contains("none of zstd, lz4, snappy, none")
+        );
+    }
+}

@@ -17,7 +17,7 @@ use super::BATCH_ROWS;
 use super::cell::{Cell, Kind};
 
 /// The name of a file is kept for so many rows.
-const NAMES: usize = 16 << 10;
+const NAMES: usize = 8 << 10;
 
 /// One column of a scan.
 #[derive(Debug, Clone)]

@@ -19,8 +19,8 @@ use crate::file::format::FileFormat;
 use crate::file::open::{Blocks, ReadError};
 use crate::location::origin;
 
-/// Bytes that one task parses.
-const CHUNK: usize = 512 << 10;
+/// Bytes that one task parses: bars of it make one batch, because slices of a larger one would each count all of its memory.
+const CHUNK: usize = 384 << 10;
 
 /// What all tasks that parse one text file share.
 #[derive(Debug)]
