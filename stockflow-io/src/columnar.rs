@@ -367,14 +367,12 @@ mod tests {
         let schema: SchemaRef = batch(0, 1).schema();
         let properties = some_properties(&schema, ParquetCompression::Zstd);
         let mut writer = ColumnarWriter::try_new(Vec::new(), Arc::clone(&schema), properties).unwrap();
-        let mut sizes = Vec::new();
         for first in 0..40 {
             writer.write(&batch(first * 125, 125)).await.unwrap();
             assert!(writer.closing.is_none() || writer.open.as_ref().is_none_or(|group| group.rows < 250));
-            sizes.push((writer.size(), writer.rows));
+            assert!(writer.size() >= writer.bytes_written());
         }
         assert!(writer.rows >= 4_000 && writer.out.len() == writer.bytes_written(), "{writer:?}");
-        assert!(sizes.is_sorted());
     }
 
     #[tokio::test]
