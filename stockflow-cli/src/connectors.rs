@@ -13,6 +13,7 @@ use stockflow_core::pipeline::{Builder, SinkStep};
 use stockflow_core::schema::{action_schema, bar_schema};
 use stockflow_core::sink::{Sink, WriteMode};
 use stockflow_core::source::Source;
+use stockflow_io::ParquetCompression;
 use stockflow_io::console::{ConsoleFormat, ConsoleSink};
 use stockflow_io::delta::{DeltaHistory, DeltaSink, MaintainOptions};
 use stockflow_io::file::{FileFormat, FileSink, FileSource, ManifestTable, SinkMode};
@@ -179,7 +180,7 @@ impl FileSourceConfig {
 /// A sink, as the pipeline file says it.
 #[derive(Debug)]
 pub(crate) enum SinkConfig {
-    File { path: String, format: FileFormat, mode: SinkMode },
+    File { path: String, format: FileFormat, mode: SinkMode, compression: Option<ParquetCompression> },
     Delta(DeltaConfig),
     Console { format: ConsoleFormat, limit: Option<usize> },
 }
@@ -191,6 +192,7 @@ pub(crate) struct DeltaConfig {
     mode: Option<WriteMode>,
     partition_by: Option<Vec<String>>,
     file_mb: Option<u64>,
+    compression: Option<ParquetCompression>,
 }
 
 impl SinkConfig {
@@ -259,7 +261,9 @@ impl SinkConfig {
     /// Makes it the dead-letter sink of a pipeline.
     pub(crate) fn add_dead_letters(&self, builder: Builder, json: bool) -> Outcome<Builder> {
         Ok(match self {
-            Self::File { path, format, mode } => builder.dead_letters(FileSink::new(path, *format, *mode)?),
+            Self::File { path, format, mode, compression } => {
+                builder.dead_letters(build_file(path, *format, *mode, *compression)?)
+            }
             // Dead letters have a key and no version: they are only ever added.
             Self::Delta(config) => builder.dead_letters(config.build()?.keyless()),
             Self::Console { format, limit } => builder.dead_letters(build_console(*format, *limit, json)),
@@ -271,7 +275,9 @@ impl NamedSink {
     /// The sink of a pipeline; nothing is opened yet.
     pub(crate) fn build(&self, relation: &str, json: bool) -> Outcome<SinkStep> {
         let step = match &self.sink {
-            SinkConfig::File { path, format, mode } => self.step(FileSink::new(path, *format, *mode)?),
+            SinkConfig::File { path, format, mode, compression } => {
+                self.step(build_file(path, *format, *mode, *compression)?)
+            }
             SinkConfig::Delta(config) => self.step(config.build()?),
             SinkConfig::Console { format, limit } => self.step(build_console(*format, *limit, json)),
         };
@@ -288,7 +294,21 @@ fn file_sink(section: &Section<'_>, format: FileFormat) -> SinkConfig {
     let mode = section
         .choice("write", &[("append", SinkMode::Append), ("overwrite", SinkMode::Overwrite)])
         .unwrap_or(SinkMode::Append);
-    SinkConfig::File { path: place(section), format, mode }
+    // The other formats are text and stay as they are.
+    let compression = match format {
+        FileFormat::Parquet => section.choice("compression", &ParquetCompression::ALL),
+        FileFormat::Csv | FileFormat::Ndjson => None,
+    };
+    SinkConfig::File { path: place(section), format, mode, compression }
+}
+
+fn build_file(
+    path: &str,
+    format: FileFormat,
+    mode: SinkMode,
+    compression: Option<ParquetCompression>,
+) -> Outcome<FileSink> {
+    Ok(FileSink::new(path, format, mode)?.with_compression(compression.unwrap_or_default()))
 }
 
 fn delta(section: &Section<'_>) -> SinkConfig {
@@ -300,6 +320,7 @@ fn delta(section: &Section<'_>) -> SinkConfig {
         ),
         partition_by: section.texts("partition_by"),
         file_mb: section.count_within("file_mb", 1..=u64::MAX),
+        compression: section.choice("compression", &ParquetCompression::ALL),
     })
 }
 
@@ -311,6 +332,9 @@ impl DeltaConfig {
         }
         if let Some(columns) = &self.partition_by {
             sink = sink.with_partition_by(columns.clone());
+        }
+        if let Some(compression) = self.compression {
+            sink = sink.with_compression(compression);
         }
         if let Some(megabytes) = self.file_mb {
             sink = sink.with_target_file_size(megabytes.saturating_mul(1024 * 1024));

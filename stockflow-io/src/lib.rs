@@ -10,9 +10,12 @@
 //!
 //! Files live on the local disk or in any object store: see [`location`] for the URLs (feature `s3` for `s3://`).
 
+mod columnar;
 pub mod console;
 pub mod file;
 pub mod location;
 
 #[cfg(feature = "delta")]
 pub mod delta;
+
+pub use columnar::ParquetCompression;

@@ -21,6 +21,7 @@ use super::stage::Stage;
 use super::table::Table;
 use super::token::nonce;
 use super::writer::WriteSpec;
+use crate::columnar::ParquetCompression;
 
 /// What a sink was told.
 #[derive(Debug)]
@@ -29,11 +30,18 @@ pub(super) struct Settings {
     pub(super) mode: WriteMode,
     pub(super) partition_by: PartitionBy,
     pub(super) target_file_size: u64,
+    pub(super) compression: ParquetCompression,
 }
 
 impl Settings {
     pub(super) fn new(place: Place) -> Self {
-        Self { place, mode: WriteMode::Merge, partition_by: PartitionBy::Derived, target_file_size: 128 << 20 }
+        Self {
+            place,
+            mode: WriteMode::Merge,
+            partition_by: PartitionBy::Derived,
+            target_file_size: 128 << 20,
+            compression: ParquetCompression::default(),
+        }
     }
 }
 
@@ -99,7 +107,8 @@ impl Attempt {
         let id = nonce();
         let prefix = file_prefix(&opened.sink, token, opened.generation, id);
         let spec = |place: &Place, layout: &Layout| {
-            WriteSpec::new(place.store(), &place.text, layout, settings.target_file_size, prefix.clone()).map(Arc::new)
+            let (target, compression) = (settings.target_file_size, settings.compression);
+            WriteSpec::new(place.store(), &place.text, layout, target, compression, prefix.clone()).map(Arc::new)
         };
         let files = spec(&settings.place, &layout)?;
         let mut revised = None;

@@ -31,6 +31,7 @@ use super::reader::ReadSpec;
 use super::table::Table;
 use super::token::nonce;
 use super::writer::{PartitionWriter, WriteSpec, delete};
+use crate::columnar::ParquetCompression;
 
 /// A file that was never part of the table and is younger may belong to an epoch that is being written.
 const YOUNG: Duration = Duration::from_secs(24 * 3600);
@@ -144,8 +145,15 @@ async fn compact(table: &mut Table, options: &MaintainOptions, report: &mut Main
         }
         let prefix = format!("compact-{:016x}", nonce());
         let spec = Arc::new(
-            WriteSpec::new(table.place.store(), &table.place.text, &layout, options.target_file_size, prefix)?
-                .without_data_change(),
+            WriteSpec::new(
+                table.place.store(),
+                &table.place.text,
+                &layout,
+                options.target_file_size,
+                ParquetCompression::default(),
+                prefix,
+            )?
+            .without_data_change(),
         );
         let outcome = put_together(table, &layout, &spec, values, &small, options).await;
         match outcome {

@@ -11,6 +11,7 @@ use super::commit::commit;
 use super::open::{Opened, open};
 use super::partition::PartitionBy;
 use super::place::Place;
+use crate::columnar::ParquetCompression;
 
 /// Writes a relation to a Delta table.
 ///
@@ -79,6 +80,13 @@ impl DeltaSink {
     #[must_use]
     pub fn with_target_file_size(mut self, bytes: u64) -> Self {
         self.settings.target_file_size = bytes.max(1);
+        self
+    }
+
+    /// Compresses new files in another way than by zstd; no part of the definition.
+    #[must_use]
+    pub fn with_compression(mut self, compression: ParquetCompression) -> Self {
+        self.settings.compression = compression;
         self
     }
 }

@@ -1,17 +1,15 @@
-//! Data files: Parquet, zstd, rolled at a target size, invisible until a commit names them.
+//! Data files: Parquet, rolled at a target size, invisible until a commit names them.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, Field, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use deltalake::kernel::Add;
 use object_store::buffered::BufWriter;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
-use parquet::arrow::AsyncArrowWriter;
-use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 use stockflow_core::Result;
@@ -21,6 +19,7 @@ use super::layout::Layout;
 use super::object::ObjectWriter;
 use super::partition::folder;
 use super::stats::FileStats;
+use crate::columnar::{self, ColumnarWriter, ParquetCompression};
 
 /// Rows of a row group: small enough that a reader of one symbol skips most of a file.
 const ROW_GROUP: usize = 1 << 16;
@@ -36,6 +35,7 @@ pub(super) struct WriteSpec {
     key: Vec<String>,
     properties: WriterProperties,
     target: u64,
+    compression: ParquetCompression,
     prefix: String,
     data_change: bool,
     count: AtomicU32,
@@ -49,12 +49,13 @@ impl WriteSpec {
         table: &str,
         layout: &Layout,
         target: u64,
+        compression: ParquetCompression,
         prefix: String,
     ) -> Result<Self> {
         let columns = layout.file_columns();
         let file_schema = Arc::new(layout.schema.project(&columns)?);
         let key: Vec<String> = layout.order.iter().map(|&column| layout.schema.field(column).name().clone()).collect();
-        let properties = properties(&file_schema, &key).at("write", table)?;
+        let properties = properties(&file_schema, &key, compression);
         Ok(Self {
             store,
             table: table.into(),
@@ -64,6 +65,7 @@ impl WriteSpec {
             key,
             properties,
             target,
+            compression,
             prefix,
             data_change: true,
             count: AtomicU32::new(0),
@@ -80,8 +82,8 @@ impl WriteSpec {
 
     fn begin(&self, partition: &[Option<String>]) -> Path {
         let number = self.count.fetch_add(1, Ordering::Relaxed);
-        let path =
-            Path::from(format!("{}{}-{number:05}.zstd.parquet", folder(&self.partition, partition), self.prefix));
+        let folder = folder(&self.partition, partition);
+        let path = Path::from(format!("{folder}{}-{number:05}{}.parquet", self.prefix, ending(self.compression)));
         self.begun.lock().unwrap_or_else(PoisonError::into_inner).push(path.clone());
         path
     }
@@ -90,6 +92,16 @@ impl WriteSpec {
     pub(super) async fn discard(&self) -> Result<()> {
         let begun = std::mem::take(&mut *self.begun.lock().unwrap_or_else(PoisonError::into_inner));
         delete(&self.store, &self.table, begun).await
+    }
+}
+
+/// What other writers put into the names, too.
+fn ending(compression: ParquetCompression) -> &'static str {
+    match compression {
+        ParquetCompression::Zstd => ".zstd",
+        ParquetCompression::Lz4 => ".lz4",
+        ParquetCompression::Snappy => ".snappy",
+        ParquetCompression::None => "",
     }
 }
 
@@ -119,7 +131,7 @@ pub(super) struct PartitionWriter {
 
 struct OpenFile {
     path: Path,
-    writer: AsyncArrowWriter<ObjectWriter>,
+    writer: ColumnarWriter<ObjectWriter>,
     stats: FileStats,
 }
 
@@ -148,7 +160,7 @@ impl PartitionWriter {
         };
         file.stats.add(&rows);
         file.writer.write(&rows).await.at("write", &self.spec.table)?;
-        let size = (file.writer.bytes_written() + file.writer.in_progress_size()) as u64;
+        let size = file.writer.size() as u64;
         self.open = Some(file);
         if size >= self.spec.target { self.close().await } else { Ok(()) }
     }
@@ -156,15 +168,15 @@ impl PartitionWriter {
     fn begin(&self) -> Result<OpenFile> {
         let path = self.spec.begin(&self.partition);
         let sink = ObjectWriter(BufWriter::new(Arc::clone(&self.spec.store), path.clone()));
-        let writer =
-            AsyncArrowWriter::try_new(sink, Arc::clone(&self.spec.file_schema), Some(self.spec.properties.clone()))
-                .at("write", &self.spec.table)?;
+        let writer = ColumnarWriter::try_new(sink, Arc::clone(&self.spec.file_schema), self.spec.properties.clone())
+            .at("write", &self.spec.table)?;
         Ok(OpenFile { path, writer, stats: FileStats::new(&self.spec.file_schema, &self.spec.key) })
     }
 
     async fn close(&mut self) -> Result<()> {
         let Some(mut file) = self.open.take() else { return Ok(()) };
-        file.writer.finish().await.at("write", &self.spec.table)?;
+        file.writer.end().await.at("write", &self.spec.table)?;
+        file.writer.complete().await.at("write", &self.spec.table)?;
         let values: HashMap<String, Option<String>> =
             self.spec.partition.iter().cloned().zip(self.partition.iter().cloned()).collect();
         self.adds.push(Add {
@@ -187,34 +199,13 @@ impl PartitionWriter {
     }
 }
 
-fn properties(
-    schema: &SchemaRef,
-    key: &[String],
-) -> std::result::Result<WriterProperties, parquet::errors::ParquetError> {
-    let mut builder = WriterProperties::builder()
-        .set_created_by(concat!("stockflow ", env!("CARGO_PKG_VERSION")).to_owned())
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
+/// Page statistics of the key only: readers look for a symbol and a time.
+fn properties(schema: &SchemaRef, key: &[String], compression: ParquetCompression) -> WriterProperties {
+    let mut builder = columnar::properties(schema, compression)
         .set_max_row_group_row_count(Some(ROW_GROUP))
         .set_statistics_enabled(EnabledStatistics::Chunk);
     for column in key {
         builder = builder.set_column_statistics_enabled(ColumnPath::from(column.as_str()), EnabledStatistics::Page);
     }
-    // Prices hardly ever repeat: trying a dictionary costs a third of the writer's time and is given up.
-    for path in float_columns(schema.fields(), &[]) {
-        builder = builder.set_column_dictionary_enabled(ColumnPath::new(path), false);
-    }
-    Ok(builder.build())
-}
-
-fn float_columns(fields: &arrow::datatypes::Fields, above: &[String]) -> Vec<Vec<String>> {
-    let below = |field: &Field| [above, &[field.name().clone()]].concat();
-    let mut paths = Vec::new();
-    for field in fields {
-        match field.data_type() {
-            DataType::Float64 | DataType::Float32 => paths.push(below(field)),
-            DataType::Struct(fields) => paths.extend(float_columns(fields, &below(field))),
-            _ => {}
-        }
-    }
-    paths
+    builder.build()
 }

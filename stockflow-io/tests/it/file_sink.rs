@@ -11,6 +11,7 @@ use object_store::memory::InMemory;
 use stockflow_core::relation::RelationSchema;
 use stockflow_core::sink::{EpochRows, Fence, Idempotence, Sink, WriteMode};
 use stockflow_core::{Error, ErrorClass};
+use stockflow_io::ParquetCompression;
 use stockflow_io::file::{FileFormat, FileSink, ManifestTable, SinkMode};
 use stockflow_io::location::Location;
 
@@ -69,6 +70,41 @@ async fn append_adds_epochs_and_knows_the_last() {
         check_table(&table(&place).await, &["symbol|n|close", "A|1|1.5", "B|2|", "A|3|2.5", "C|4|NaN"]);
         let parts = std::fs::read_dir(folder.path().join("out/epoch=0000000001")).unwrap().count();
         assert_eq!(parts, 2, "an empty partition leaves no file");
+    }
+}
+
+/// How the pages of a Parquet file are compressed.
+fn codecs(path: impl AsRef<std::path::Path>) -> Vec<String> {
+    use parquet::file::reader::{FileReader, SerializedFileReader};
+    let reader = SerializedFileReader::new(std::fs::File::open(path).unwrap()).unwrap();
+    let columns = reader.metadata().row_groups().iter().flat_map(|group| group.columns().to_vec());
+    columns
+        .map(|column| {
+            assert!(column.statistics().is_some_and(|it| it.min_bytes_opt().is_some()), "{}", column.column_path());
+            format!("{:?}", column.compression_codec()).to_lowercase()
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn compression_is_chosen_and_no_part_of_the_definition() {
+    for (compression, codec) in [
+        (ParquetCompression::Zstd, "zstd"),
+        (ParquetCompression::Lz4, "lz4_raw"),
+        (ParquetCompression::Snappy, "snappy"),
+        (ParquetCompression::None, "uncompressed"),
+    ] {
+        let folder = Folder::new();
+        let path = folder.at("out.parquet");
+        let sink = FileSink::parquet(&path, SinkMode::Overwrite).unwrap();
+        let definition = sink.definition();
+        let sink = sink.with_compression(compression);
+        assert_eq!(sink.definition(), definition);
+        open(&sink, 1).await;
+        write(&sink, 1, &rows(&[&[("A", 1, Some(1.5)), ("B", 2, None)]])).await;
+        let found = codecs(&path);
+        assert!(!found.is_empty() && found.iter().all(|it| it.starts_with(codec)), "{codec}: {found:?}");
+        check_table(&one_object(&path, FileFormat::Parquet).await, &["symbol|n|close", "A|1|1.5", "B|2|"]);
     }
 }
 

@@ -1055,3 +1055,41 @@ async fn planning_again_opens_nothing_again() {
     assert_ne!(source.plan(&Checkpoint::new(), &limit).await.unwrap(), first);
     assert_eq!(opened(), 3, "another version is another file");
 }
+
+/// Blocks are parsed side by side; rows still come in the file's order, whichever reader took their lines.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn rows_of_a_large_file_stay_in_order() {
+    use std::fmt::Write as _;
+    let folder = Folder::new();
+    let (mut text, mut expected) = ("Symbol,Date,Close,Volume\n".to_owned(), Vec::new());
+    let mut line = 2i64;
+    for n in 0..120_000i64 {
+        // Quotes only in the middle: blocks before and behind it have none.
+        match n % 1_009 {
+            3 if (50_000..60_000).contains(&n) => writeln!(text, "\"A\nB\",2024-01-02,{n}.25,{n}").unwrap(),
+            7 => writeln!(text, "A,2024-01-02,x,{n}").unwrap(),
+            8 => writeln!(text, "A,2024-01-02,N/A,{n}\r").unwrap(),
+            _ => writeln!(text, "A,2024-01-02,{n}.25,{n}").unwrap(),
+        }
+        if n % 1_009 != 7 {
+            expected.push((line, n as f64));
+        }
+        line += if n % 1_009 == 3 && (50_000..60_000).contains(&n) { 2 } else { 1 };
+    }
+    folder.write("a.csv", &text, 0);
+    let source = folder.source("a.csv");
+    let plan = source.plan(&Checkpoint::new(), &EpochLimit::default()).await.unwrap().unwrap();
+    let scan = source.scan(&plan).await.unwrap();
+    let context = datafusion::prelude::SessionContext::new();
+    let frame = context.read_table(Arc::clone(&scan.relations["input"])).unwrap();
+    let batches = frame.select_columns(&["source_line", "Volume"]).unwrap().collect().await.unwrap();
+    let mut found = Vec::new();
+    for batch in &batches {
+        assert!(batch.num_rows() <= 8_192);
+        let line = batch.column(0).as_any().downcast_ref::<Int64Array>().unwrap();
+        let volume = batch.column(1).as_any().downcast_ref::<Float64Array>().unwrap();
+        found.extend(line.values().iter().copied().zip(volume.values().iter().copied()));
+    }
+    assert!(found == expected, "{} rows, not {}", found.len(), expected.len());
+    assert_eq!(scan.end.outcome().await.unwrap().rejects.len(), 119);
+}

@@ -281,3 +281,23 @@ async fn files_are_rolled() {
     assert!(lake.objects("bars").len() > 1, "{:?}", lake.objects("bars"));
     assert_eq!(query(&lake.url("bars"), "SELECT count(*), min(close), max(close) FROM t").await, "20000 0.0 19999.0");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_of_any_compression_make_one_table() {
+    use crate::ParquetCompression;
+    let lake = Lake::new();
+    let definition = lake.sink().definition();
+    for (epoch, (word, compression)) in (1..).zip(ParquetCompression::ALL) {
+        let sink = lake.sink().with_compression(compression);
+        assert_eq!(sink.definition(), definition);
+        write_new(&sink, epoch, &rows(&[bar(word, "2024-01-02", epoch as f64, "2024-06-01")])).await;
+    }
+    assert_eq!(
+        query(&lake.url("bars"), "SELECT symbol, close FROM t ORDER BY close").await,
+        "zstd 1.0 | lz4 2.0 | snappy 3.0 | none 4.0"
+    );
+    let objects = lake.objects("bars");
+    for ending in [".zstd.parquet", ".lz4.parquet", ".snappy.parquet", "-00000.parquet"] {
+        assert_eq!(objects.iter().filter(|object| object.ends_with(ending)).count(), 1, "{ending}: {objects:?}");
+    }
+}

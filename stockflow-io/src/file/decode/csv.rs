@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::MAX_RECORD;
 use super::cell::{Cell, parse, shorten};
+use super::fast::Lines;
 use super::rows::{Rows, Shape};
 
 /// How CSV files are written.
@@ -224,6 +225,19 @@ pub(super) fn parse_records(
     shape: &Shape,
     rows: &mut Rows<'_>,
 ) -> (usize, u64) {
+    parse_with(buf, first_line, eof, layout, shape, rows, true)
+}
+
+/// Without `fast` every line is read by the tolerant reader, with the same outcome.
+fn parse_with(
+    buf: &[u8],
+    first_line: u64,
+    eof: bool,
+    layout: &Layout,
+    shape: &Shape,
+    rows: &mut Rows<'_>,
+    fast: bool,
+) -> (usize, u64) {
     let targets: Vec<_> = layout
         .names
         .iter()
@@ -233,7 +247,20 @@ pub(super) fn parse_records(
     let mut cells = vec![Cell::Null; shape.columns.len()];
     let mut fields = Vec::with_capacity(targets.len());
     let (mut pos, mut line) = (0, first_line);
+    let ordinary = Lines::new(layout.delimiter, &targets, shape.columns.len()).filter(|_| fast);
+    // Up to here no quote stands.
+    let mut plain = 0;
     while pos < buf.len() {
+        if let Some(ordinary) = &ordinary {
+            if plain <= pos {
+                plain = memchr(b'"', &buf[pos..]).map_or(buf.len(), |offset| pos + offset);
+            }
+            let (next, lines) = ordinary.read(&buf[..plain], pos, line, rows);
+            (pos, line) = (next, line + lines);
+            if pos >= buf.len() {
+                break;
+            }
+        }
         let (next, lines) = match next_record(buf, pos, layout.delimiter, eof, &mut fields) {
             Step::Incomplete => break,
             Step::Blank { next } => (next, 1),
@@ -383,5 +410,163 @@ mod tests {
             Layout::read(b"1,2\n", true, &bare).unwrap().unwrap(),
             Layout { delimiter: b',', names: vec!["column_1".into(), "column_2".into()], skip: 0, lines: 0 }
         );
+    }
+
+    fn shape(wanted: &[usize]) -> Shape {
+        use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+        let instant = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+        let types = [
+            ("symbol", DataType::Utf8),
+            ("day", DataType::Date32),
+            ("close", DataType::Float64),
+            ("n", DataType::Int64),
+            ("at", instant),
+            ("flag", DataType::Boolean),
+            ("absent", DataType::Float64),
+        ];
+        let own = [
+            Field::new("source_file", DataType::Utf8, false),
+            Field::new("source_line", DataType::Int64, false),
+            Field::new("source_seq", DataType::Int64, false),
+        ];
+        let fields = types.iter().map(|(name, of)| Field::new(*name, of.clone(), true)).chain(own);
+        let schema = Schema::new(fields.collect::<Vec<_>>()).project(wanted).unwrap();
+        let columns = types.map(|(name, data_type)| super::super::rows::Column { name: name.into(), data_type });
+        Shape::new(columns.into(), wanted.to_vec(), schema.into())
+    }
+
+    /// What one reader makes of a text, printed; floats are printed so that each has its own text.
+    fn outcome(
+        text: &[u8],
+        delimiter: u8,
+        eof: bool,
+        wanted: &[usize],
+        fast: bool,
+    ) -> (String, Vec<String>, (usize, u64)) {
+        let shape = shape(wanted);
+        let names = ["symbol", "other", "day", "close", "n", "at", "flag"].map(str::to_owned).to_vec();
+        let layout = Layout { delimiter, names, skip: 0, lines: 0 };
+        let mut rows = Rows::new(&shape, 4);
+        let end = parse_with(text, 7, eof, &layout, &shape, &mut rows, fast);
+        let names = super::super::rows::Names::default();
+        let (batches, rejects) =
+            rows.finish(super::super::rows::Place { file: "a.csv", names: &names, idx: 3 }).unwrap();
+        let table = arrow::util::pretty::pretty_format_batches(&batches).unwrap().to_string();
+        let n: usize = batches.iter().map(arrow::record_batch::RecordBatch::num_rows).sum();
+        (format!("{n} rows\n{table}"), rejects.iter().map(|reject| format!("{reject:?}")).collect(), end)
+    }
+
+    const CELLS: &[&str] = &[
+        "",
+        "A",
+        "AAPL",
+        "BRK.B",
+        "a long name of sixteen and more bytes",
+        "Zürich",
+        "\u{1f600}",
+        " x ",
+        "N/A",
+        "-",
+        "2024-02-29",
+        "2023-02-29",
+        "2024-1-2",
+        "0000-01-01",
+        "9999-12-31",
+        "1969-12-31",
+        "1900-03-01",
+        " 2024-01-02",
+        "1",
+        "-1",
+        "+1",
+        "007",
+        "1.5",
+        "-0",
+        "-0.0",
+        ".5",
+        "5.",
+        "1..5",
+        "1.5.2",
+        "12345678901234",
+        "123456789012345",
+        "1234567890123456",
+        "0.1234567890123",
+        "1.23456789012345678",
+        "9007199254740993",
+        "9223372036854775807",
+        "9223372036854775808",
+        "1e5",
+        "inf",
+        "NaN",
+        "1,050.25",
+        "10,5",
+        "1 ",
+        "\t2",
+        "2024-01-02T03:04:05Z",
+        "2024-01-02 03:04:05.5",
+        "true",
+        "FALSE",
+        "t\rx",
+        "\"q\"",
+        "\"q",
+        "a\"b",
+        "\"1.5\"",
+        "\"a,b\"",
+        "\"two\nlines\"",
+        "\"\"\"\"",
+    ];
+
+    proptest::proptest! {
+        /// The ordinary line is only a faster way to the same rows.
+        #[test]
+        fn fast_and_tolerant_reading_agree(
+            lines in proptest::collection::vec(
+                (
+                    proptest::collection::vec((proptest::bool::weighted(0.2), 0..CELLS.len()), 7),
+                    0u8..40,
+                    proptest::sample::select(&["\n", "\n", "\n", "\r\n", "\r"][..]),
+                ),
+                0..30,
+            ),
+            delimiter in proptest::sample::select(&b",;\t|.-"[..]),
+            wanted in proptest::sample::select(&[&[0usize, 1, 2, 3, 4, 5, 6, 7, 8, 9][..], &[2, 0], &[8], &[]][..]),
+            cut in 0usize..40,
+            eof in proptest::bool::ANY,
+            broken in proptest::bool::weighted(0.1),
+        ) {
+            let ordinary = ["AAPL", "x", "2024-02-29", "190.1234", "42", "2024-01-02T03:04:05Z", "true"];
+            let mut text = Vec::new();
+            for (cells, kind, end) in &lines {
+                let n = match kind { 0 => 0, 1 => 6, 2 => 1, _ => 7 };
+                let cells: Vec<&str> = cells.iter().zip(ordinary).take(n)
+                    .map(|((messy, cell), plain)| if *messy { CELLS[*cell] } else { plain }).collect();
+                text.extend_from_slice(cells.join(&char::from(delimiter).to_string()).as_bytes());
+                if *kind == 3 {
+                    text.push(delimiter);
+                }
+                text.extend_from_slice(end.as_bytes());
+            }
+            if broken && !text.is_empty() {
+                let at = cut * 7 % text.len();
+                text[at] = 0xff;
+            }
+            text.truncate(text.len().saturating_sub(cut.saturating_sub(20)));
+            let tolerant = outcome(&text, delimiter, eof, wanted, false);
+            let fast = outcome(&text, delimiter, eof, wanted, true);
+            proptest::prop_assert_eq!(fast, tolerant, "{:?}", String::from_utf8_lossy(&text));
+        }
+
+        /// Numbers are the nearest ones, to the last bit.
+        #[test]
+        fn numbers_are_exact(text in "-?[0-9]{1,17}(\\.[0-9]{0,17})?") {
+            let shape = shape(&[2]);
+            let layout = Layout { delimiter: b',', names: vec!["close".into()], skip: 0, lines: 0 };
+            let mut rows = Rows::new(&shape, 1);
+            parse_records(format!("{text}\n01234567890123456789\n").as_bytes(), 1, true, &layout, &shape, &mut rows);
+            let names = super::super::rows::Names::default();
+            let (batches, _) = rows.finish(super::super::rows::Place { file: "a", names: &names, idx: 0 }).unwrap();
+            let column = batches[0].column(0);
+            let value = arrow::array::AsArray::as_primitive::<arrow::datatypes::Float64Type>(column).value(0);
+            proptest::prop_assert_eq!(value.to_bits(), text.parse::<f64>().unwrap().to_bits());
+        }
     }
 }

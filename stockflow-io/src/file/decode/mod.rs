@@ -3,6 +3,7 @@
 
 mod cell;
 mod csv;
+mod fast;
 mod ndjson;
 mod parquet;
 mod rows;

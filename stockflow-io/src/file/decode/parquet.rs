@@ -20,7 +20,7 @@ use stockflow_core::{Error, ErrorClass};
 
 use super::cell::shorten;
 use super::csv::payload;
-use super::rows::{Place, Reject, Shape};
+use super::rows::{Names, Place, Reject, Shape};
 use super::{BATCH_ROWS, MAX_REJECTS, Out};
 use crate::file::format::{Compression, FileFormat};
 use crate::file::infer::is_null_word;
@@ -125,11 +125,12 @@ pub(crate) async fn decode(
         }
     }
     let mut rejects = Vec::new();
+    let names = Names::default();
     let mut row = 0u64;
     while let Some(batch) = stream.try_next().await.map_err(failure)? {
         let first = row + 1;
         row += batch.num_rows() as u64;
-        let (batch, mut refused) = cast(&batch, first, &sources, Place { file: &pin.file, idx }, shape)
+        let (batch, mut refused) = cast(&batch, first, &sources, Place { file: &pin.file, names: &names, idx }, shape)
             .map_err(|error| ReadError::Failed(error.into()))?;
         rejects.append(&mut refused);
         if rejects.len() > MAX_REJECTS {
@@ -170,8 +171,9 @@ fn cast(
         }
         arrays.push(Some(cast));
     }
-    let lines: Vec<i64> = (0..batch.num_rows()).map(|n| (first + n as u64) as i64).collect();
-    let cast = shape.batch(place, &lines, |idx| arrays[idx].clone())?;
+    let n = if shape.wants_lines() { batch.num_rows() } else { 0 };
+    let lines: Vec<i64> = (0..n).map(|n| (first + n as u64) as i64).collect();
+    let cast = shape.batch(place, batch.num_rows(), lines, |idx| arrays[idx].clone())?;
     if bad.iter().all(Option::is_none) {
         return Ok((cast, Vec::new()));
     }

@@ -1,12 +1,13 @@
 //! Rows under construction: typed columns, where each row stood, and what was refused.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow::array::{
-    ArrayRef, BooleanBuilder, Date32Builder, Float64Builder, Int64Array, Int64Builder, StringArray, StringBuilder,
-    TimestampMicrosecondBuilder, new_null_array,
+    Array, ArrayRef, BooleanArray, BooleanBufferBuilder, Date32Array, Float64Array, Int64Array, StringArray,
+    TimestampMicrosecondArray, new_null_array,
 };
+use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
@@ -14,6 +15,9 @@ use stockflow_core::schema::{DeadLetter, bar_column};
 
 use super::BATCH_ROWS;
 use super::cell::{Cell, Kind};
+
+/// The name of a file is kept for so many rows.
+const NAMES: usize = 8 << 10;
 
 /// One column of a scan.
 #[derive(Debug, Clone)]
@@ -32,6 +36,7 @@ pub(crate) struct Shape {
     pub(crate) schema: SchemaRef,
     by_name: HashMap<String, usize>,
     wanted: Vec<bool>,
+    wants_lines: bool,
     symbol: Option<usize>,
 }
 
@@ -39,8 +44,9 @@ impl Shape {
     pub(crate) fn new(columns: Arc<[Column]>, projection: Vec<usize>, schema: SchemaRef) -> Self {
         let by_name = columns.iter().enumerate().map(|(idx, column)| (column.name.to_lowercase(), idx)).collect();
         let wanted = (0..columns.len() + 3).map(|idx| projection.contains(&idx)).collect();
+        let wants_lines = projection.iter().any(|idx| *idx > columns.len());
         let symbol = columns.iter().position(|column| bar_column(&column.name) == Some("symbol"));
-        Self { columns, projection, schema, by_name, wanted, symbol }
+        Self { columns, projection, schema, by_name, wanted, wants_lines, symbol }
     }
 
     /// The column of a file's column; case does not count.
@@ -52,19 +58,25 @@ impl Shape {
         self.symbol
     }
 
-    /// A batch of the wanted columns: given ones (by index), and where the rows stood.
+    /// Whether anybody asks where rows stood.
+    pub(super) fn wants_lines(&self) -> bool {
+        self.wants_lines
+    }
+
+    /// A batch of the wanted columns: given ones (by index), and where the rows stood (if [wanted](Self::wants_lines)).
     pub(super) fn batch(
         &self,
         place: Place<'_>,
-        lines: &[i64],
+        n: usize,
+        lines: Vec<i64>,
         column: impl Fn(usize) -> Option<ArrayRef>,
     ) -> Result<RecordBatch, ArrowError> {
-        let n = lines.len();
         let given = self.columns.len();
+        let lines = ScalarBuffer::from(lines);
         let arrays = self.projection.iter().map(|&idx| match idx.checked_sub(given) {
             None => column(idx).unwrap_or_else(|| new_null_array(&self.columns[idx].data_type, n)),
-            Some(0) => Arc::new(StringArray::from_iter_values(std::iter::repeat_n(place.file, n))),
-            Some(1) => Arc::new(Int64Array::from(lines.to_vec())),
+            Some(0) => Arc::new(place.names.array(place.file, n)),
+            Some(1) => Arc::new(Int64Array::new(lines.clone(), None)),
             // 2^23 files of 2^40 lines each.
             Some(_) => {
                 Arc::new(Int64Array::from_iter_values(lines.iter().map(|line| ((place.idx as i64) << 40) | line)))
@@ -78,10 +90,23 @@ impl Shape {
     }
 }
 
+/// A file's name as often as a batch has rows: built once, then sliced.
+#[derive(Debug, Default)]
+pub(super) struct Names(OnceLock<StringArray>);
+
+impl Names {
+    fn array(&self, file: &str, n: usize) -> StringArray {
+        let of = |n| StringArray::from_iter_values(std::iter::repeat_n(file, n));
+        let known = self.0.get_or_init(|| of(n.max(NAMES)));
+        if n <= known.len() { known.slice(0, n) } else { of(n) }
+    }
+}
+
 /// Which file rows come from.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place<'a> {
     pub(super) file: &'a str,
+    pub(super) names: &'a Names,
     /// Its place in the reading order.
     pub(super) idx: usize,
 }
@@ -110,94 +135,235 @@ impl Reject {
     }
 }
 
-enum Builder {
+/// One column under construction.
+///
+/// Plain vectors: the array takes them as they are. NULLs are rare, so their places are noted.
+pub(super) struct Values {
+    data: Data,
+    nulls: Vec<usize>,
+}
+
+enum Data {
     Skip,
-    Text(StringBuilder),
-    Integer(Int64Builder),
-    Number(Float64Builder),
-    Boolean(BooleanBuilder),
-    Date(Date32Builder),
-    Instant(TimestampMicrosecondBuilder),
+    Text { bytes: Vec<u8>, ends: Vec<i32> },
+    Integer(Vec<i64>),
+    Number(Vec<f64>),
+    Boolean(Vec<bool>),
+    Date(Vec<i32>),
+    Instant(Vec<i64>, DataType),
+}
+
+/// Short text is copied as so many bytes at once.
+const SHORT: usize = 16;
+
+impl Values {
+    fn new(data_type: &DataType, rows: usize) -> Self {
+        let data = match Kind::of(data_type) {
+            Some(Kind::Text) => {
+                let mut ends = Vec::with_capacity(rows + 1);
+                ends.push(0);
+                Data::Text { bytes: Vec::with_capacity(rows * 10 + SHORT), ends }
+            }
+            Some(Kind::Integer) => Data::Integer(Vec::with_capacity(rows)),
+            Some(Kind::Number) => Data::Number(Vec::with_capacity(rows)),
+            Some(Kind::Boolean) => Data::Boolean(Vec::with_capacity(rows)),
+            Some(Kind::Date) => Data::Date(Vec::with_capacity(rows)),
+            Some(Kind::Instant) => Data::Instant(Vec::with_capacity(rows), data_type.clone()),
+            // Only a Parquet file has such a column: NULL here.
+            None => Data::Skip,
+        };
+        Self { data, nulls: Vec::new() }
+    }
+
+    fn skip() -> Self {
+        Self { data: Data::Skip, nulls: Vec::new() }
+    }
+
+    /// Adds a cell; one of another kind is NULL.
+    pub(super) fn push(&mut self, cell: Cell<'_>) {
+        match (&mut self.data, cell) {
+            (Data::Skip, _) => {}
+            (Data::Text { bytes, ends }, Cell::Text(text)) => push_text(bytes, ends, text.as_bytes()),
+            (Data::Text { bytes, ends }, Cell::Owned(text)) => push_text(bytes, ends, text.as_bytes()),
+            (Data::Integer(values), Cell::Integer(value)) => values.push(value),
+            (Data::Number(values), Cell::Number(value)) => values.push(value),
+            (Data::Boolean(values), Cell::Boolean(value)) => values.push(value),
+            (Data::Date(values), Cell::Date(value)) => values.push(value),
+            (Data::Instant(values, _), Cell::Instant(value)) => values.push(value),
+            (data, _) => {
+                self.nulls.push(data.len());
+                match data {
+                    Data::Skip => {}
+                    Data::Text { bytes, ends } => push_text(bytes, ends, &[]),
+                    Data::Integer(values) | Data::Instant(values, _) => values.push(0),
+                    Data::Number(values) => values.push(0.0),
+                    Data::Boolean(values) => values.push(false),
+                    Data::Date(values) => values.push(0),
+                }
+            }
+        }
+    }
+
+    /// Adds the text `buf[start..end]`, which is ASCII and not empty.
+    #[inline]
+    pub(super) fn push_ascii(&mut self, buf: &[u8], start: usize, end: usize) {
+        if let Data::Text { bytes, ends } = &mut self.data {
+            match buf.get(start..).and_then(|rest| rest.first_chunk::<SHORT>()) {
+                Some(chunk) if end - start <= SHORT => {
+                    let len = bytes.len() + end - start;
+                    bytes.extend_from_slice(chunk);
+                    bytes.truncate(len);
+                    ends.push(len as i32);
+                }
+                _ => push_text(bytes, ends, &buf[start..end]),
+            }
+        }
+    }
+
+    #[inline]
+    pub(super) fn push_number(&mut self, value: f64) {
+        if let Data::Number(values) = &mut self.data {
+            values.push(value);
+        }
+    }
+
+    #[inline]
+    pub(super) fn push_integer(&mut self, value: i64) {
+        if let Data::Integer(values) = &mut self.data {
+            values.push(value);
+        }
+    }
+
+    #[inline]
+    pub(super) fn push_date(&mut self, value: i32) {
+        if let Data::Date(values) = &mut self.data {
+            values.push(value);
+        }
+    }
+
+    /// Drops what is behind so many rows.
+    fn truncate(&mut self, rows: usize) {
+        match &mut self.data {
+            Data::Skip => {}
+            Data::Text { bytes, ends } => {
+                ends.truncate(rows + 1);
+                bytes.truncate(ends.last().map_or(0, |end| *end as usize));
+            }
+            Data::Integer(values) | Data::Instant(values, _) => values.truncate(rows),
+            Data::Number(values) => values.truncate(rows),
+            Data::Boolean(values) => values.truncate(rows),
+            Data::Date(values) => values.truncate(rows),
+        }
+        while self.nulls.last().is_some_and(|row| *row >= rows) {
+            self.nulls.pop();
+        }
+    }
+
+    /// `None` for a column that nobody wants.
+    fn finish(self) -> Result<Option<ArrayRef>, ArrowError> {
+        let nulls = (!self.nulls.is_empty()).then(|| {
+            let mut valid = BooleanBufferBuilder::new(self.data.len());
+            valid.append_n(self.data.len(), true);
+            self.nulls.iter().for_each(|row| valid.set_bit(*row, false));
+            NullBuffer::new(valid.finish())
+        });
+        Ok(Some(match self.data {
+            Data::Skip => return Ok(None),
+            Data::Text { bytes, ends } => {
+                let ends = OffsetBuffer::new(ScalarBuffer::from(ends));
+                Arc::new(StringArray::try_new(ends, Buffer::from_vec(bytes), nulls)?) as ArrayRef
+            }
+            Data::Integer(values) => Arc::new(Int64Array::try_new(values.into(), nulls)?),
+            Data::Number(values) => Arc::new(Float64Array::try_new(values.into(), nulls)?),
+            Data::Boolean(values) => Arc::new(BooleanArray::new(values.into(), nulls)),
+            Data::Date(values) => Arc::new(Date32Array::try_new(values.into(), nulls)?),
+            Data::Instant(values, data_type) => {
+                Arc::new(TimestampMicrosecondArray::try_new(values.into(), nulls)?.with_data_type(data_type))
+            }
+        }))
+    }
+}
+
+impl Data {
+    fn len(&self) -> usize {
+        match self {
+            Self::Skip => 0,
+            Self::Text { ends, .. } => ends.len() - 1,
+            Self::Integer(values) | Self::Instant(values, _) => values.len(),
+            Self::Number(values) => values.len(),
+            Self::Boolean(values) => values.len(),
+            Self::Date(values) => values.len(),
+        }
+    }
+}
+
+fn push_text(bytes: &mut Vec<u8>, ends: &mut Vec<i32>, text: &[u8]) {
+    bytes.extend_from_slice(text);
+    // A chunk of a file is far smaller than 2 GiB.
+    ends.push(bytes.len() as i32);
 }
 
 /// Rows of text that were read into typed columns.
 pub(super) struct Rows<'s> {
     shape: &'s Shape,
-    builders: Vec<Builder>,
+    values: Vec<Values>,
+    /// Where the rows stood; empty if nobody asks.
     lines: Vec<i64>,
+    n: usize,
     pub(super) rejects: Vec<Reject>,
 }
 
 impl<'s> Rows<'s> {
     pub(super) fn new(shape: &'s Shape, rows: usize) -> Self {
-        let builder = |(idx, column): (usize, &Column)| match Kind::of(&column.data_type) {
-            _ if !shape.wanted[idx] => Builder::Skip,
-            Some(Kind::Text) => Builder::Text(StringBuilder::with_capacity(rows, rows * 8)),
-            Some(Kind::Integer) => Builder::Integer(Int64Builder::with_capacity(rows)),
-            Some(Kind::Number) => Builder::Number(Float64Builder::with_capacity(rows)),
-            Some(Kind::Boolean) => Builder::Boolean(BooleanBuilder::with_capacity(rows)),
-            Some(Kind::Date) => Builder::Date(Date32Builder::with_capacity(rows)),
-            Some(Kind::Instant) => Builder::Instant(
-                TimestampMicrosecondBuilder::with_capacity(rows).with_data_type(column.data_type.clone()),
-            ),
-            // Only a Parquet file has such a column: NULL here.
-            None => Builder::Skip,
+        let column = |(idx, column): (usize, &Column)| {
+            if shape.wanted[idx] { Values::new(&column.data_type, rows) } else { Values::skip() }
         };
-        let builders = shape.columns.iter().enumerate().map(builder).collect();
-        Self { shape, builders, lines: Vec::with_capacity(rows), rejects: Vec::new() }
+        let values = shape.columns.iter().enumerate().map(column).collect();
+        let lines = Vec::with_capacity(if shape.wants_lines() { rows } else { 0 });
+        Self { shape, values, lines, n: 0, rejects: Vec::new() }
     }
 
     /// Adds a row; `cells` has one cell for each column of the shape.
     pub(super) fn push(&mut self, line: u64, cells: &mut [Cell<'_>]) {
-        for (builder, cell) in self.builders.iter_mut().zip(cells) {
-            match (builder, std::mem::replace(cell, Cell::Null)) {
-                (Builder::Skip, _) => {}
-                (Builder::Text(builder), Cell::Text(text)) => builder.append_value(text),
-                (Builder::Text(builder), Cell::Owned(text)) => builder.append_value(text),
-                (Builder::Text(builder), _) => builder.append_null(),
-                (Builder::Integer(builder), Cell::Integer(value)) => builder.append_value(value),
-                (Builder::Integer(builder), _) => builder.append_null(),
-                (Builder::Number(builder), Cell::Number(value)) => builder.append_value(value),
-                (Builder::Number(builder), _) => builder.append_null(),
-                (Builder::Boolean(builder), Cell::Boolean(value)) => builder.append_value(value),
-                (Builder::Boolean(builder), _) => builder.append_null(),
-                (Builder::Date(builder), Cell::Date(value)) => builder.append_value(value),
-                (Builder::Date(builder), _) => builder.append_null(),
-                (Builder::Instant(builder), Cell::Instant(value)) => builder.append_value(value),
-                (Builder::Instant(builder), _) => builder.append_null(),
-            }
+        for (column, cell) in self.values.iter_mut().zip(cells) {
+            column.push(std::mem::replace(cell, Cell::Null));
         }
-        self.lines.push(line as i64);
+        self.added(line);
+    }
+
+    /// The columns, for a row that is added cell by cell: then [`added`](Self::added) or [`take_back`](Self::take_back).
+    pub(super) fn values(&mut self) -> &mut [Values] {
+        &mut self.values
+    }
+
+    /// Each column has one cell more.
+    #[inline]
+    pub(super) fn added(&mut self, line: u64) {
+        if self.shape.wants_lines() {
+            self.lines.push(line as i64);
+        }
+        self.n += 1;
+    }
+
+    /// Drops the cells of a row that was not finished.
+    pub(super) fn take_back(&mut self) {
+        self.values.iter_mut().for_each(|column| column.truncate(self.n));
     }
 
     pub(super) fn refuse(&mut self, line: u64, symbol: Option<String>, reason: String, payload: String) {
         self.rejects.push(Reject { line, symbol, reason, payload });
     }
 
-    /// The rows as batches of at most [`BATCH_ROWS`].
-    pub(super) fn finish(mut self, place: Place<'_>) -> Result<(Vec<RecordBatch>, Vec<Reject>), ArrowError> {
-        if self.lines.is_empty() {
+    /// The rows as batches of about equal size, at most [`BATCH_ROWS`].
+    pub(super) fn finish(self, place: Place<'_>) -> Result<(Vec<RecordBatch>, Vec<Reject>), ArrowError> {
+        if self.n == 0 {
             return Ok((Vec::new(), self.rejects));
         }
-        let arrays: Vec<Option<ArrayRef>> = self
-            .builders
-            .iter_mut()
-            .map(|builder| {
-                Some(match builder {
-                    Builder::Skip => return None,
-                    Builder::Text(builder) => Arc::new(builder.finish()) as ArrayRef,
-                    Builder::Integer(builder) => Arc::new(builder.finish()),
-                    Builder::Number(builder) => Arc::new(builder.finish()),
-                    Builder::Boolean(builder) => Arc::new(builder.finish()),
-                    Builder::Date(builder) => Arc::new(builder.finish()),
-                    Builder::Instant(builder) => Arc::new(builder.finish()),
-                })
-            })
-            .collect();
-        let batch = self.shape.batch(place, &self.lines, |idx| arrays[idx].clone())?;
-        let slices = (0..batch.num_rows())
-            .step_by(BATCH_ROWS)
-            .map(|start| batch.slice(start, BATCH_ROWS.min(batch.num_rows() - start)));
+        let arrays = self.values.into_iter().map(Values::finish).collect::<Result<Vec<_>, _>>()?;
+        let batch = self.shape.batch(place, self.n, self.lines, |idx| arrays[idx].clone())?;
+        let rows = batch.num_rows().div_ceil(batch.num_rows().div_ceil(BATCH_ROWS));
+        let slices =
+            (0..batch.num_rows()).step_by(rows).map(|start| batch.slice(start, rows.min(batch.num_rows() - start)));
         Ok((slices.collect(), self.rejects))
     }
 }

@@ -13,14 +13,14 @@ use stockflow_core::{Error, ErrorClass};
 
 use super::csv::{CsvOptions, Layout, parse_records, payload};
 use super::ndjson::parse_lines;
-use super::rows::{Place, Reject, Rows, Shape};
+use super::rows::{Names, Place, Reject, Rows, Shape};
 use super::{MAX_RECORD, MAX_REJECTS, Out};
 use crate::file::format::FileFormat;
 use crate::file::open::{Blocks, ReadError};
 use crate::location::origin;
 
-/// Bytes that one task parses.
-const CHUNK: usize = 512 << 10;
+/// Bytes that one task parses: bars of it make one batch, because slices of a larger one would each count all of its memory.
+const CHUNK: usize = 384 << 10;
 
 /// What all tasks that parse one text file share.
 #[derive(Debug)]
@@ -92,7 +92,8 @@ pub(crate) async fn decode(mut blocks: Blocks, job: Arc<TextJob>, out: &Out) -> 
         _ => None,
     };
 
-    let mut driver = Driver { job, layout, out, running: FuturesOrdered::new(), rejects: Vec::new() };
+    let mut driver =
+        Driver { job, layout, names: Arc::default(), out, running: FuturesOrdered::new(), rejects: Vec::new() };
     let mut target = CHUNK;
     // Within a line that is too long: bytes are dropped up to its end.
     let mut skipping = false;
@@ -133,7 +134,7 @@ pub(crate) async fn decode(mut blocks: Blocks, job: Arc<TextJob>, out: &Out) -> 
             Some(end) if !has_quotes => {
                 let chunk = buf.split_to(end).freeze();
                 let lines = memchr_iter(b'\n', &chunk).count() as u64;
-                driver.spawn(chunk, line).await?;
+                driver.spawn(chunk, lines, line).await?;
                 line += lines;
             }
             // With quotes only the parser knows where records end.
@@ -167,35 +168,38 @@ async fn fill(blocks: &mut Blocks, buf: &mut BytesMut, target: usize) -> Result<
 struct Driver<'o> {
     job: Arc<TextJob>,
     layout: Option<Arc<Layout>>,
+    names: Arc<Names>,
     out: &'o Out,
     running: FuturesOrdered<SpawnedTask<Result<Parsed, ArrowError>>>,
     rejects: Vec<Reject>,
 }
 
 impl Driver<'_> {
-    fn task(&self, chunk: Bytes, line: u64, eof: bool) -> SpawnedTask<Result<Parsed, ArrowError>> {
-        let (job, layout) = (Arc::clone(&self.job), self.layout.clone());
+    /// Parses a chunk of about so many rows.
+    fn task(&self, chunk: Bytes, n: u64, line: u64, eof: bool) -> SpawnedTask<Result<Parsed, ArrowError>> {
+        let (job, layout, names) = (Arc::clone(&self.job), self.layout.clone(), Arc::clone(&self.names));
         SpawnedTask::spawn(async move {
-            let mut rows = Rows::new(&job.shape, chunk.len() / 32);
+            let mut rows = Rows::new(&job.shape, n as usize);
             let (bytes, lines) = match &layout {
                 Some(layout) => parse_records(&chunk, line, eof, layout, &job.shape, &mut rows),
                 None => parse_lines(&chunk, line, eof, &job.shape, &mut rows),
             };
-            let (batches, rejects) = rows.finish(Place { file: &job.file, idx: job.idx })?;
+            let (batches, rejects) = rows.finish(Place { file: &job.file, names: &names, idx: job.idx })?;
             Ok(Parsed { batches, rejects, bytes, lines })
         })
     }
 
     /// A chunk that ends with a record goes to a task of its own.
-    async fn spawn(&mut self, chunk: Bytes, line: u64) -> Result<(), ReadError> {
+    async fn spawn(&mut self, chunk: Bytes, lines: u64, line: u64) -> Result<(), ReadError> {
         self.flush(self.job.tasks.saturating_sub(1)).await?;
-        let task = self.task(chunk, line, true);
+        let task = self.task(chunk, lines + 1, line, true);
         self.running.push_back(task);
         Ok(())
     }
 
     async fn parse_now(&mut self, chunk: Bytes, line: u64, eof: bool) -> Result<(usize, u64), ReadError> {
-        let parsed = self.task(chunk, line, eof).join_unwind().await;
+        let lines = memchr_iter(b'\n', &chunk).count() as u64;
+        let parsed = self.task(chunk, lines + 1, line, eof).join_unwind().await;
         let parsed = self.take(parsed)?;
         let end = (parsed.bytes, parsed.lines);
         self.deliver(parsed).await?;

@@ -31,6 +31,7 @@ impl FileSink {
             let name = attempt::name(&format!("part-{part:05}"), opened.generation, self.format.as_str());
             let file = format!("epoch={:010}/{name}", epoch.epoch);
             let (place, format, schema) = (self.place.join(&file), self.format, Arc::clone(schema));
+            let compression = self.compression;
             tasks.push(SpawnedTask::spawn(async move {
                 // An empty partition leaves no file: look before opening one.
                 let mut stream = stream.peekable();
@@ -41,7 +42,7 @@ impl FileSink {
                             Arc::clone(&schema),
                             stream,
                         ));
-                        encode::write(&place, file, format, &schema, stream, Vec::new()).await.map(Some)
+                        encode::write(&place, file, format, &schema, stream, Vec::new(), compression).await.map(Some)
                     }
                 }
             }));

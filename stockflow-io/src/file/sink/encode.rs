@@ -10,12 +10,8 @@ use arrow::record_batch::RecordBatch;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::TryStreamExt;
 use object_store::buffered::BufWriter;
-use parquet::arrow::AsyncArrowWriter;
-use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
-use parquet::file::properties::WriterProperties;
-use parquet::schema::types::ColumnPath;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use stockflow_core::{Error, Result};
@@ -23,6 +19,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use super::log::DataFile;
 use super::{csv, ndjson};
+use crate::columnar::{ColumnarWriter, ParquetCompression, properties};
 use crate::file::format::FileFormat;
 use crate::location::{Location, origin, refuse};
 
@@ -59,11 +56,12 @@ pub(super) async fn write(
     schema: &SchemaRef,
     rows: SendableRecordBatchStream,
     footer: Vec<KeyValue>,
+    compression: ParquetCompression,
 ) -> Result<DataFile> {
     let inner = BufWriter::with_capacity(Arc::clone(place.store()), place.path().clone(), PART);
     let mut writer = Hashed { inner, hash: Sha256::new(), bytes: 0 };
     let written = match format {
-        FileFormat::Parquet => parquet(&mut writer, place, schema, rows, footer).await,
+        FileFormat::Parquet => parquet(&mut writer, place, schema, rows, footer, compression).await,
         FileFormat::Csv | FileFormat::Ndjson => text(&mut writer, place, format, schema, rows).await,
     };
     match written {
@@ -86,32 +84,23 @@ async fn parquet(
     schema: &SchemaRef,
     mut rows: SendableRecordBatchStream,
     footer: Vec<KeyValue>,
+    compression: ParquetCompression,
 ) -> Result<u64, Broken> {
     let failed = |error: ParquetError| Error::connector(origin(place.text()), "write", error);
-    let mut parquet = AsyncArrowWriter::try_new(writer, Arc::clone(schema), Some(properties(schema, footer)))
-        .map_err(|error| (failed(error), true))?;
+    let properties = properties(schema, compression)
+        .set_max_row_group_row_count(Some(ROW_GROUP))
+        .set_key_value_metadata(Some(footer))
+        .build();
+    let mut parquet =
+        ColumnarWriter::try_new(writer, Arc::clone(schema), properties).map_err(|error| (failed(error), true))?;
     let mut n = 0;
     while let Some(batch) = rows.try_next().await.map_err(|error| (error.into(), true))? {
         n += batch.num_rows() as u64;
         parquet.write(&batch).await.map_err(|error| (failed(error), true))?;
     }
-    parquet.close().await.map_err(|error| (failed(error), false))?;
+    parquet.end().await.map_err(|error| (failed(error), true))?;
+    parquet.complete().await.map_err(|error| (failed(error), false))?;
     Ok(n)
-}
-
-/// Zstd at its fastest; no dictionary for floats, where the attempt costs much and saves nothing.
-fn properties(schema: &SchemaRef, footer: Vec<KeyValue>) -> WriterProperties {
-    let mut properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::default()))
-        .set_max_row_group_row_count(Some(ROW_GROUP))
-        .set_created_by(concat!("stockflow ", env!("CARGO_PKG_VERSION")).to_owned())
-        .set_key_value_metadata(Some(footer));
-    for field in schema.fields() {
-        if field.data_type().is_floating() {
-            properties = properties.set_column_dictionary_enabled(ColumnPath::new(vec![field.name().clone()]), false);
-        }
-    }
-    properties.build()
 }
 
 async fn text(

@@ -30,6 +30,7 @@ pub(super) use segment::files as files_of;
 
 use super::format::FileFormat;
 use super::pin::ColumnPin;
+use crate::columnar::ParquetCompression;
 use crate::location::{Location, refuse};
 use log::{Contents, Entry};
 
@@ -85,7 +86,8 @@ impl FromStr for SinkMode {
 /// is being written. The columns are the union over the epochs: an epoch may bring new ones and lack others (NULL), and an
 /// Int64 may become a Float64.
 ///
-/// Rows stand as they come, a file for each partition that has any. Parquet: zstd, level 1; no dictionary for floats.
+/// Rows stand as they come, a file for each partition that has any. Parquet: zstd, level 1, unless said
+/// otherwise; no dictionary for numbers.
 /// CSV: a header, NULL is an empty cell and the empty text is `""`, times as RFC 3339. NDJSON: every key is there, NULL is
 /// `null`, and numbers that JSON lacks are the texts `"NaN"`, `"inf"` and `"-inf"`.
 ///
@@ -106,6 +108,7 @@ pub struct FileSink {
     place: Location,
     format: FileFormat,
     mode: SinkMode,
+    compression: ParquetCompression,
     opened: Mutex<Option<Opened>>,
 }
 
@@ -147,7 +150,7 @@ impl FileSink {
     pub fn new(url: impl Into<String>, format: FileFormat, mode: SinkMode) -> Result<Self> {
         let text = url.into();
         let place = Location::parse(&text)?;
-        Ok(Self { text, place, format, mode, opened: Mutex::new(None) })
+        Ok(Self { text, place, format, mode, compression: ParquetCompression::default(), opened: Mutex::new(None) })
     }
 
     /// Parquet.
@@ -179,7 +182,21 @@ impl FileSink {
 
     /// A sink in a store that the caller has opened.
     pub fn in_store(store: Arc<dyn ObjectStore>, path: Path, format: FileFormat, mode: SinkMode) -> Self {
-        Self { text: path.to_string(), place: Location::in_store(store, path), format, mode, opened: Mutex::new(None) }
+        Self {
+            text: path.to_string(),
+            place: Location::in_store(store, path),
+            format,
+            mode,
+            compression: ParquetCompression::default(),
+            opened: Mutex::new(None),
+        }
+    }
+
+    /// Compresses Parquet in another way than by zstd; no part of the definition, and CSV and NDJSON are never compressed.
+    #[must_use]
+    pub fn with_compression(mut self, compression: ParquetCompression) -> Self {
+        self.compression = compression;
+        self
     }
 
     fn log(&self) -> TableLog {

@@ -31,7 +31,7 @@ impl FileSink {
         let footer =
             vec![KeyValue::new(TOKEN.into(), epoch.to_string()), KeyValue::new(SINK.into(), opened.sink.to_string())];
         let place = beside(&self.place).join(&file);
-        encode::write(&place, file, self.format, schema, rows.stream().await?, footer).await
+        encode::write(&place, file, self.format, schema, rows.stream().await?, footer, self.compression).await
     }
 
     pub(super) async fn commit_object(&self, token: EpochToken, staged: StagedFiles) -> Result<Written> {
