@@ -456,6 +456,8 @@ mod tests {
         (format!("{n} rows\n{table}"), rejects.iter().map(|reject| format!("{reject:?}")).collect(), end)
     }
 
+    const WANTED: &[&[usize]] = &[&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9], &[2, 0], &[8], &[]];
+
     const CELLS: &[&str] = &[
         "",
         "A",
@@ -528,7 +530,7 @@ mod tests {
                 0..30,
             ),
             delimiter in proptest::sample::select(&b",;\t|.-"[..]),
-            wanted in proptest::sample::select(&[&[0usize, 1, 2, 3, 4, 5, 6, 7, 8, 9][..], &[2, 0], &[8], &[]][..]),
+            wanted in proptest::sample::select(WANTED),
             cut in 0usize..40,
             eof in proptest::bool::ANY,
             broken in proptest::bool::weighted(0.1),
