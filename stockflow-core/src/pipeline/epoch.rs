@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
@@ -37,8 +38,8 @@ use crate::store::{Commit, EpochKind, Intent, Read, RecordBody};
 use crate::telemetry;
 use crate::token::EpochToken;
 use crate::transform::reject_frame;
-use crate::window::OutOfOrder;
 use crate::window::state::WindowStates;
+use crate::window::{OutOfOrder, Spilled};
 
 /// How often a transactional sink may refuse rows in `commit` before the epoch fails.
 const REFUSAL_ROUNDS: usize = 10;
@@ -66,6 +67,8 @@ pub(crate) struct EpochRun<'r, 'p> {
     trusts: bool,
     /// What the indicators of fresh and of late symbols are left with.
     states: Option<(WindowStates, WindowStates)>,
+    /// Bytes that its windows put on disk.
+    spilled: Arc<Spilled>,
 }
 
 /// What the source gave.
@@ -101,6 +104,8 @@ impl<'r, 'p> EpochRun<'r, 'p> {
         context.window = window_of(&intent);
         let trusts = streams(pipeline);
         crate::window::trust_order(&context.session, trusts);
+        let spilled = Arc::<Spilled>::default();
+        context.session.state_ref().write().config_mut().set_extension(Arc::clone(&spilled));
         let attempt = format!("g{}", runner.log.generation());
         Ok(Self {
             runner,
@@ -116,6 +121,7 @@ impl<'r, 'p> EpochRun<'r, 'p> {
             steps: BTreeMap::new(),
             trusts,
             states: None,
+            spilled,
             intent,
         })
     }
@@ -873,6 +879,7 @@ impl<'r, 'p> EpochRun<'r, 'p> {
             first_dead_letters: self.letters.first(SHOWN_LETTERS),
             left_out: input.outcome.left_out.clone(),
             notes,
+            spilled_bytes: self.spilled.0.load(Ordering::Relaxed),
             steps: self.steps.clone(),
         }
     }
@@ -898,6 +905,10 @@ async fn take_states(
             }
         }
         of_fresh = taken(fresh).or_else(|| taken(late));
+        if of_fresh.is_none() && of_late.is_none() {
+            // Going on from older states would give wrong numbers in silence.
+            return Err(Error::internal(format!("the indicators of `{name}` left no state, although they keep one")));
+        }
     }
     for states in [of_fresh, of_late].into_iter().flatten() {
         epoch.add(name, states);

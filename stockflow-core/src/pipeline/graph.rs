@@ -221,9 +221,17 @@ impl<'a> Graph<'a> {
                 inputs.insert(name.clone(), relation);
             }
         }
+        let context = self.context(&step.name, base);
+        if self.keeps_state(&step.name) {
+            // A frame is run by the session it was made in: by the one that hands states in and takes them out.
+            for relation in inputs.values_mut() {
+                let plan = relation.frame.logical_plan().clone();
+                relation.frame = DataFrame::new(context.session.state(), plan);
+            }
+        }
         let outputs = step
             .transform
-            .apply(&Relations::new(input, inputs), &self.context(&step.name, base))
+            .apply(&Relations::new(input, inputs), &context)
             .await
             .map_err(|error| self.in_step(&step.name, error))?;
         let mut relations: BTreeMap<String, Relation> =

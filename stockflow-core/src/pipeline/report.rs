@@ -81,6 +81,9 @@ pub struct EpochReport {
     pub left_out: Vec<LeftOut>,
     /// Counts and warnings of the transforms.
     pub notes: Vec<Note>,
+    /// Bytes that its windows put on disk because memory was short.
+    #[serde(default)]
+    pub spilled_bytes: u64,
     /// Seconds by step.
     pub steps: BTreeMap<String, f64>,
 }

@@ -25,6 +25,7 @@ use datafusion::physical_plan::{
 
 use super::block::Spec;
 use super::function::{Function, is_key};
+use super::keep::Spilled;
 use super::lane::{Lane, LaneMetrics, Owners};
 use super::options::WindowOptions;
 use super::state::WindowStates;
@@ -317,6 +318,7 @@ impl ExecutionPlan for SymbolWindowExec {
                 .register(context.memory_pool()),
             disk: Arc::clone(&context.runtime_env().disk_manager),
             states: config.get_extension::<WindowStates>(),
+            on_disk: config.get_extension::<Spilled>(),
             metrics: self.lane_metrics(partition),
         };
         let input = self.input.execute(partition, context)?;

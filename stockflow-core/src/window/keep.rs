@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::BufReader;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -13,6 +14,10 @@ use datafusion::error::Result;
 use datafusion::execution::SpillFile;
 use datafusion::execution::disk_manager::DiskManager;
 use datafusion::execution::memory_pool::MemoryReservation;
+
+/// Bytes that the operators of a session have put on disk; an extension of its config, for who wants to tell.
+#[derive(Debug, Default)]
+pub(crate) struct Spilled(pub(crate) AtomicU64);
 
 /// Rows in the order in which they came.
 pub(super) struct Keep {

@@ -5,6 +5,7 @@
 //! is looked at; then they stream if that is good, and are sorted by series and time if it is not.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
@@ -20,7 +21,7 @@ use futures::StreamExt;
 use tokio::sync::mpsc::Sender;
 
 use super::block::{Block, Computer, Sorter, Spec};
-use super::keep::Keep;
+use super::keep::{Keep, Spilled};
 use super::series::{OrderKey, OrderKeys, OrderReader, Run, SeriesIndex};
 use super::state::WindowStates;
 use crate::indicator::IndicatorError;
@@ -99,6 +100,7 @@ pub(super) struct Lane {
     pub(super) reservation: MemoryReservation,
     pub(super) disk: Arc<DiskManager>,
     pub(super) states: Option<Arc<WindowStates>>,
+    pub(super) on_disk: Option<Arc<Spilled>>,
     pub(super) metrics: LaneMetrics,
 }
 
@@ -115,6 +117,14 @@ enum Shape {
 type Out = Sender<Result<RecordBatch>>;
 
 impl Lane {
+    /// Tells of bytes that went to disk.
+    fn tell_spilled(&self, bytes: usize) {
+        self.metrics.spilled.add(bytes);
+        if let Some(on_disk) = &self.on_disk {
+            on_disk.0.fetch_add(bytes as u64, Ordering::Relaxed);
+        }
+    }
+
     pub(super) async fn run(self, mut input: SendableRecordBatchStream, out: Out) -> Result<()> {
         if let Some(states) = &self.states {
             states.begin((self.spec.ordinal, self.partition));
@@ -146,7 +156,7 @@ impl Lane {
             keep.push(batch)?;
         }
         drop(input);
-        self.metrics.spilled.add(keep.spilled);
+        self.tell_spilled(keep.spilled);
         self.metrics.memory.set_max(keep.peak);
         let shape = if comes_back { Shape::Interleaved } else { Shape::Grouped };
         if is_sound && !(comes_back && self.spec.needs_all_rows()) {
@@ -165,7 +175,6 @@ impl Lane {
     async fn sorted(self, keep: Keep, out: &Out) -> Result<()> {
         let spec = Arc::clone(&self.spec);
         self.metrics.sorted.add(1);
-        let spilled = self.metrics.spilled.clone();
         let is_on_disk = keep.is_on_disk();
         let (budget, reservation, disk) = (self.budget, self.reservation.new_empty(), Arc::clone(&self.disk));
         let mut flow = Flow::new(self, Some(Shape::Grouped))?;
@@ -212,7 +221,7 @@ impl Lane {
             if !waiting.is_empty() {
                 keep.push(concat_batches(&spec.input_schema, waiting.iter())?)?;
             }
-            spilled.add(keep.spilled);
+            flow.lane.tell_spilled(keep.spilled);
             let batches = keep.replay()?.collect::<Result<Vec<_>>>()?;
             for batch in sort(&spec, &batches)? {
                 if !flow.push(batch?, out).await? {

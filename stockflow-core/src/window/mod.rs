@@ -39,6 +39,7 @@ pub mod state;
 mod tests;
 
 pub use exec::SymbolWindowExec;
+pub(crate) use keep::Spilled;
 pub use lane::OutOfOrder;
 pub use options::WindowOptions;
 pub use rule::SymbolWindowRule;
@@ -62,14 +63,11 @@ pub fn register(session: &SessionContext) {
     let at = rules.iter().position(|it| it.name() == "EnsureRequirements").unwrap_or(rules.len());
     let mut rules: Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> = rules.to_vec();
     rules.insert(at, Arc::new(SymbolWindowRule));
-    let mut config = state.config().clone();
-    if config.options().extensions.get::<WindowOptions>().is_none() {
-        config.options_mut().extensions.insert(WindowOptions::default());
+    let options = state.config_mut().options_mut();
+    if options.extensions.get::<WindowOptions>().is_none() {
+        options.extensions.insert(WindowOptions::default());
     }
-    let built = SessionStateBuilder::new_from_existing(state.clone())
-        .with_config(config)
-        .with_physical_optimizer_rules(rules)
-        .build();
+    let built = SessionStateBuilder::new_from_existing(state.clone()).with_physical_optimizer_rules(rules).build();
     *state = built;
 }
 

@@ -7,6 +7,7 @@ use std::marker::PhantomData;
 use super::super::definition::{StateKind, Value};
 use super::super::running::{Out, Running, Unit};
 use super::restored::restored;
+use super::wide::{Rows, update};
 
 /// The arithmetic of one row: `I` series in, `K` numbers kept, one value out.
 pub(crate) trait Step<const I: usize, const K: usize>: fmt::Debug + Send {
@@ -40,12 +41,9 @@ impl<S: Step<I, K> + 'static, const I: usize, const K: usize> Accumulator<S, I, 
     }
 }
 
-impl<S: Step<I, K>, const I: usize, const K: usize> Running for Accumulator<S, I, K> {
-    fn reset(&mut self) {
-        (self.kept, self.is_started) = (S::START, false);
-    }
-
-    fn update(&mut self, inputs: &[&[f64]], outputs: &mut [Out<'_>]) -> Result<(), String> {
+impl<S: Step<I, K>, const I: usize, const K: usize> Rows for Accumulator<S, I, K> {
+    #[inline(always)]
+    fn rows(&mut self, inputs: &[&[f64]], outputs: &mut [Out<'_>]) -> Result<(), String> {
         let [out] = outputs else { return Err("it gives one series".into()) };
         let inputs: [&[f64]; I] = inputs.try_into().map_err(|_| format!("it reads {I} series"))?;
         let out = out.real();
@@ -58,6 +56,16 @@ impl<S: Step<I, K>, const I: usize, const K: usize> Running for Accumulator<S, I
         self.kept = kept;
         self.is_started |= n > 0;
         Ok(())
+    }
+}
+
+impl<S: Step<I, K>, const I: usize, const K: usize> Running for Accumulator<S, I, K> {
+    fn reset(&mut self) {
+        (self.kept, self.is_started) = (S::START, false);
+    }
+
+    fn update(&mut self, inputs: &[&[f64]], outputs: &mut [Out<'_>]) -> Result<(), String> {
+        update(self, inputs, outputs)
     }
 
     fn save(&self, state: &mut Vec<f64>) {

@@ -5,6 +5,7 @@ use super::super::definition::{StateKind, Value};
 use super::super::running::{Out, Running, Unit};
 use super::decay::PASS;
 use super::restored::restored;
+use super::wide::{Rows, update};
 
 pub(crate) static UNIT: Unit = Unit { name: "ad", kind: StateKind::Recursive, keeps: "the sum", start };
 
@@ -47,12 +48,9 @@ struct Ad {
     sum: f64,
 }
 
-impl Running for Ad {
-    fn reset(&mut self) {
-        self.sum = 0.0;
-    }
-
-    fn update(&mut self, inputs: &[&[f64]], outputs: &mut [Out<'_>]) -> Result<(), String> {
+impl Rows for Ad {
+    #[inline(always)]
+    fn rows(&mut self, inputs: &[&[f64]], outputs: &mut [Out<'_>]) -> Result<(), String> {
         let ([high, low, close, volume], [out]) = (inputs, outputs) else { return Err("it reads four series".into()) };
         let bars = high.chunks(PASS).zip(low.chunks(PASS));
         let rest = close.chunks(PASS).zip(volume.chunks(PASS));
@@ -61,6 +59,16 @@ impl Running for Ad {
             sums(&mut self.sum, [high, low, close, volume], out);
         }
         Ok(())
+    }
+}
+
+impl Running for Ad {
+    fn reset(&mut self) {
+        self.sum = 0.0;
+    }
+
+    fn update(&mut self, inputs: &[&[f64]], outputs: &mut [Out<'_>]) -> Result<(), String> {
+        update(self, inputs, outputs)
     }
 
     fn save(&self, state: &mut Vec<f64>) {

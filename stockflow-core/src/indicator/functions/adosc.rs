@@ -6,6 +6,7 @@ use super::super::running::{Out, Running, Unit, period};
 use super::ad::{flow, sums};
 use super::decay::{Decay, PASS};
 use super::restored::restored;
+use super::wide::{Rows, update};
 
 pub(crate) static UNIT: Unit =
     Unit { name: "adosc", kind: StateKind::Recursive, keeps: "the sum and its two averages", start };
@@ -42,14 +43,9 @@ struct Adosc {
     slow: Average,
 }
 
-impl Running for Adosc {
-    fn reset(&mut self) {
-        (self.sum, self.is_started) = (0.0, false);
-        self.fast.value.start(0.0);
-        self.slow.value.start(0.0);
-    }
-
-    fn update(&mut self, inputs: &[&[f64]], outputs: &mut [Out<'_>]) -> Result<(), String> {
+impl Rows for Adosc {
+    #[inline(always)]
+    fn rows(&mut self, inputs: &[&[f64]], outputs: &mut [Out<'_>]) -> Result<(), String> {
         let ([high, low, close, volume], [out]) = (inputs, outputs) else { return Err("it reads four series".into()) };
         let out = out.real();
         let mut i = 0;
@@ -70,6 +66,18 @@ impl Running for Adosc {
             fast.value.run_difference(fast.weight, &mut slow.value, slow.weight, out);
         }
         Ok(())
+    }
+}
+
+impl Running for Adosc {
+    fn reset(&mut self) {
+        (self.sum, self.is_started) = (0.0, false);
+        self.fast.value.start(0.0);
+        self.slow.value.start(0.0);
+    }
+
+    fn update(&mut self, inputs: &[&[f64]], outputs: &mut [Out<'_>]) -> Result<(), String> {
+        update(self, inputs, outputs)
     }
 
     fn save(&self, state: &mut Vec<f64>) {

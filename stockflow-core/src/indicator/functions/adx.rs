@@ -36,6 +36,7 @@ impl Adx {
     }
 
     /// The average with one more index; NaN stands for a row without movement, which leaves it as it is.
+    #[inline(always)]
     fn take(&mut self, index: f64) -> f64 {
         let is_any = !index.is_nan();
         if self.seen >= self.period {
@@ -64,7 +65,7 @@ impl Ratio for Adx {
         (self.sum, self.seen, self.last) = (0.0, 0, 0.0);
     }
 
-    #[inline]
+    #[inline(always)]
     fn row(&mut self, plus: f64, minus: f64, range: f64) -> f64 {
         let (index, is_any) = index(plus, minus, range);
         self.take(if is_any { index } else { f64::NAN })

@@ -1,10 +1,11 @@
 //! Average true range: Wilder's average of the true range. Source: TA-Lib `ATR`.
 
 use super::super::definition::{StateKind, Value};
-use super::super::running::{Out, Running, Unit, period};
-use super::decay::{Decay, PASS};
+use super::super::running::{Out, Running, Saved, Unit, period};
+use super::leap::{Leap, TILE};
 use super::restored::{MOST_ROWS, restored};
 use super::true_range::true_range;
+use super::wide::{Rows, update};
 
 pub(crate) static UNIT: Unit =
     Unit { name: "atr", kind: StateKind::Recursive, keeps: "the average and the close of the last bar", start };
@@ -29,6 +30,7 @@ pub(crate) struct Plain;
 impl Scale for Plain {
     const IS_SCALED: bool = false;
 
+    #[inline(always)]
     fn factor(_: f64) -> f64 {
         1.0
     }
@@ -40,7 +42,7 @@ pub(crate) struct Atr<S> {
     period: usize,
     /// The weight of a new range.
     weight: f64,
-    average: Decay,
+    average: Leap,
     /// The sum of the first ranges, which starts the average.
     sum: f64,
     close: f64,
@@ -56,7 +58,7 @@ impl<S: Scale> Atr<S> {
         Self {
             period,
             weight: 1.0 - rest,
-            average: Decay::new(rest),
+            average: Leap::new(rest),
             sum: 0.0,
             close: 0.0,
             seen: 0,
@@ -64,10 +66,25 @@ impl<S: Scale> Atr<S> {
         }
     }
 
+    pub(crate) fn keep(&self, state: &mut Vec<f64>) {
+        state.extend([self.seen as f64, self.close, self.sum]);
+        self.average.save(state);
+    }
+
+    /// Takes its part of a saved state.
+    pub(crate) fn restore(&mut self, saved: &mut Saved<'_>) -> Result<(), String> {
+        self.seen = saved.count(MOST_ROWS)?.min(self.period + 1);
+        self.close = saved.number()?;
+        self.sum = saved.number()?;
+        self.average.load(saved)
+    }
+
+    #[inline(always)]
     fn scaled(average: f64, close: f64) -> f64 {
         if S::IS_SCALED { average * S::factor(close) } else { average }
     }
 
+    #[inline(always)]
     fn step(&mut self, high: f64, low: f64, close: f64) -> f64 {
         let range = true_range(high, low, self.close);
         self.close = close;
@@ -84,7 +101,8 @@ impl<S: Scale> Atr<S> {
         Self::scaled(self.average.base(), close)
     }
 
-    fn run(&mut self, high: &[f64], low: &[f64], close: &[f64], out: &mut [f64]) {
+    #[inline(always)]
+    pub(crate) fn run(&mut self, high: &[f64], low: &[f64], close: &[f64], out: &mut [f64]) {
         let n = high.len().min(low.len()).min(close.len()).min(out.len());
         let mut i = 0;
         // The first row's range needs the close of an earlier piece.
@@ -95,32 +113,32 @@ impl<S: Scale> Atr<S> {
         if i == n {
             return;
         }
-        let before = close[i - 1..n - 1].chunks(PASS);
-        let bars = high[i..n].chunks(PASS).zip(low[i..n].chunks(PASS)).zip(close[i..n].chunks(PASS)).zip(before);
-        let mut factors = [1.0; PASS];
-        for (out, (((high, low), close), before)) in out[i..n].chunks_mut(PASS).zip(bars) {
-            gains(self.weight, [high, low, before], out);
+        let before = close[i - 1..n - 1].chunks(TILE);
+        let bars = high[i..n].chunks(TILE).zip(low[i..n].chunks(TILE)).zip(close[i..n].chunks(TILE)).zip(before);
+        let (mut average, weight) = (self.average, self.weight);
+        let (mut gains, mut factors) = ([0.0; TILE], [1.0; TILE]);
+        for (out, (((high, low), close), before)) in out[i..n].chunks_mut(TILE).zip(bars) {
+            for (((gain, high), low), before) in gains.iter_mut().zip(high).zip(low).zip(before) {
+                *gain = weight * true_range(*high, *low, *before);
+            }
             if S::IS_SCALED {
                 for (factor, close) in factors.iter_mut().zip(close) {
                     *factor = S::factor(*close);
                 }
             }
-            self.average.run(out);
-            if S::IS_SCALED {
-                for (out, factor) in out.iter_mut().zip(&factors) {
-                    *out *= factor;
-                }
-            }
+            average.run(&gains[..out.len()], out, |k, value| if S::IS_SCALED { value * factors[k] } else { value });
         }
+        self.average = average;
         self.close = close[n - 1];
     }
 }
 
-/// What each bar adds to the average.
-fn gains(weight: f64, bars: [&[f64]; 3], out: &mut [f64]) {
-    let [high, low, before] = bars;
-    for (((out, high), low), before) in out.iter_mut().zip(high).zip(low).zip(before) {
-        *out = weight * true_range(*high, *low, *before);
+impl<S: Scale> Rows for Atr<S> {
+    #[inline(always)]
+    fn rows(&mut self, inputs: &[&[f64]], outputs: &mut [Out<'_>]) -> Result<(), String> {
+        let ([high, low, close], [out]) = (inputs, outputs) else { return Err("it reads three series".into()) };
+        self.run(high, low, close, out.real());
+        Ok(())
     }
 }
 
@@ -131,22 +149,16 @@ impl<S: Scale> Running for Atr<S> {
     }
 
     fn update(&mut self, inputs: &[&[f64]], outputs: &mut [Out<'_>]) -> Result<(), String> {
-        let ([high, low, close], [out]) = (inputs, outputs) else { return Err("it reads three series".into()) };
-        self.run(high, low, close, out.real());
-        Ok(())
+        update(self, inputs, outputs)
     }
 
     fn save(&self, state: &mut Vec<f64>) {
-        state.extend([self.seen as f64, self.close, self.sum]);
-        self.average.save(state);
+        self.keep(state);
     }
 
     fn load(&mut self, state: &[f64]) -> Result<(), String> {
         let mut saved = restored(state)?;
-        self.seen = saved.count(MOST_ROWS)?.min(self.period + 1);
-        self.close = saved.number()?;
-        self.sum = saved.number()?;
-        self.average.load(&mut saved)?;
+        self.restore(&mut saved)?;
         saved.end()
     }
 }

@@ -15,6 +15,12 @@ pub(crate) trait Average: std::fmt::Debug + Send {
     /// The averages at these rows, at most [`PASS`]; anything within the lookback.
     fn run(&mut self, input: &[f64], out: &mut [f64]);
 
+    /// The same, but for a factor that all values still lack, which it returns.
+    fn run_raw(&mut self, input: &[f64], out: &mut [f64]) -> f64 {
+        self.run(input, out);
+        1.0
+    }
+
     fn save(&self, state: &mut Vec<f64>);
 
     /// Takes its part of a saved state.
@@ -79,6 +85,12 @@ impl Average for Link {
         let skipped = self.left.min(input.len());
         self.left -= skipped;
         self.average.run(&input[skipped..], &mut out[skipped..]);
+    }
+
+    fn run_raw(&mut self, input: &[f64], out: &mut [f64]) -> f64 {
+        let skipped = self.left.min(input.len());
+        self.left -= skipped;
+        self.average.run_raw(&input[skipped..], &mut out[skipped..])
     }
 
     fn save(&self, state: &mut Vec<f64>) {

@@ -2,61 +2,77 @@
 
 use super::super::definition::{StateKind, Value};
 use super::super::running::{Out, Running, Unit, period};
+use super::leap::TILE;
+use super::past::Past;
 use super::restored::restored;
-use super::smooth::Smooth;
+use super::smooth::Glide;
+use super::wide::{Rows, update};
 
 pub(crate) static UNIT: Unit =
     Unit { name: "cvi", kind: StateKind::Recursive, keeps: "the average and its values of the last rows", start };
 
 fn start(values: &[Value]) -> Option<Box<dyn Running>> {
-    let (average, lag) = (Smooth::exponential(period(values, 0)), period(values, 1).max(1));
-    Some(Box::new(Cvi { average, lag, past: Vec::new() }))
+    let (average, lag) = (Glide::new(period(values, 0)), period(values, 1).max(1));
+    Some(Box::new(Cvi { average, lag, past: Past::new(lag) }))
 }
 
 #[derive(Debug)]
 struct Cvi {
-    average: Smooth,
+    average: Glide,
     /// How many rows ago the value is that the average is compared with.
     lag: usize,
-    /// The averages of the last `lag` rows or fewer, oldest first, and during a piece the new ones.
-    past: Vec<f64>,
+    /// The averages of the last `lag` rows.
+    past: Past<1>,
+}
+
+impl Rows for Cvi {
+    #[inline(always)]
+    fn rows(&mut self, inputs: &[&[f64]], outputs: &mut [Out<'_>]) -> Result<(), String> {
+        let ([high, low], [out]) = (inputs, outputs) else { return Err("it reads two series".into()) };
+        let (lag, mut ranges, mut averages) = (self.lag, [0.0; TILE], [0.0; TILE]);
+        let outs = out.real().chunks_mut(TILE);
+        for ((high, low), out) in high.chunks(TILE).zip(low.chunks(TILE)).zip(outs) {
+            for ((range, high), low) in ranges.iter_mut().zip(high).zip(low) {
+                *range = high - low;
+            }
+            let n = out.len();
+            let cold = self.average.run(&ranges[..n], &mut averages);
+            out[..cold].fill(0.0);
+            let out = &mut out[cold..];
+            self.past.feed([&averages[cold..n]], |known, [averages], new| {
+                let (out, first) = (&mut out[new], lag.saturating_sub(known));
+                let first = first.min(out.len());
+                out[..first].fill(0.0);
+                for ((out, average), before) in out[first..].iter_mut().zip(&averages[known + first..]).zip(averages) {
+                    // Divided before anyone asks whether that is allowed: so the compiler divides several rows at once.
+                    let change = 100.0 * ((average - before) / before);
+                    *out = if *before != 0.0 { change } else { 0.0 };
+                }
+            });
+        }
+        Ok(())
+    }
 }
 
 impl Running for Cvi {
     fn reset(&mut self) {
         self.average.reset();
-        self.past.clear();
+        self.past.reset();
     }
 
     fn update(&mut self, inputs: &[&[f64]], outputs: &mut [Out<'_>]) -> Result<(), String> {
-        let ([high, low], [out]) = (inputs, outputs) else { return Err("it reads two series".into()) };
-        let mut oldest = 0;
-        for ((high, low), out) in high.iter().zip(*low).zip(out.real()) {
-            *out = 0.0;
-            let Some(average) = self.average.step(high - low) else { continue };
-            if self.past.len() - oldest == self.lag {
-                let before = self.past[oldest];
-                *out = if before != 0.0 { 100.0 * ((average - before) / before) } else { 0.0 };
-                oldest += 1;
-            }
-            self.past.push(average);
-        }
-        self.past.drain(..oldest);
-        Ok(())
+        update(self, inputs, outputs)
     }
 
     fn save(&self, state: &mut Vec<f64>) {
         self.average.save(state);
-        state.push(self.past.len() as f64);
-        state.extend_from_slice(&self.past);
+        self.past.save(state);
     }
 
     fn load(&mut self, state: &[f64]) -> Result<(), String> {
         let mut saved = restored(state)?;
         self.average.load(&mut saved)?;
-        let n = saved.count(self.lag)?;
-        self.past.clear();
-        self.past.extend_from_slice(saved.numbers(n)?);
+        self.past.load(&mut saved)?;
         saved.end()
     }
 }

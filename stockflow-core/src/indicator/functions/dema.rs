@@ -4,7 +4,6 @@ use super::super::definition::{StateKind, Value};
 use super::super::running::{Running, Saved, Unit, period};
 use super::average::{Average, Averaged};
 use super::cascade::Cascade;
-use super::past::room;
 
 pub(crate) static UNIT: Unit =
     Unit { name: "dema", kind: StateKind::Recursive, keeps: "the two averages so far", start };
@@ -16,12 +15,11 @@ fn start(values: &[Value]) -> Option<Box<dyn Running>> {
 #[derive(Debug)]
 pub(crate) struct Dema {
     averages: Cascade<2>,
-    scratch: Vec<f64>,
 }
 
 impl Dema {
     pub(crate) fn new(period: usize) -> Self {
-        Self { averages: Cascade::new(period), scratch: Vec::new() }
+        Self { averages: Cascade::new(period) }
     }
 }
 
@@ -35,11 +33,9 @@ impl Average for Dema {
     }
 
     fn run(&mut self, input: &[f64], out: &mut [f64]) {
-        let second = room(&mut self.scratch, input.len());
-        self.averages.run(input, [&mut *out, &mut *second]);
-        for (out, second) in out.iter_mut().zip(second) {
-            *out = 2.0 * *out - *second;
-        }
+        let [first, second] = self.averages.factors();
+        let weights = [2.0 * first, second];
+        self.averages.run(input, out, |[first, second]| weights[0] * first - weights[1] * second);
     }
 
     fn save(&self, state: &mut Vec<f64>) {

@@ -5,6 +5,7 @@ use super::super::running::{Out, Running};
 use super::decay::{Decay, PASS};
 use super::restored::{MOST_ROWS, restored};
 use super::true_range::true_range;
+use super::wide::{Rows, update};
 
 /// What is made of the sums of one row.
 pub(crate) trait Ratio: std::fmt::Debug + Send {
@@ -72,6 +73,7 @@ impl<R: Ratio> Directional<R> {
         Self { period, sums, high: 0.0, low: 0.0, close: 0.0, seen: 0, ratio }
     }
 
+    #[inline(always)]
     fn step(&mut self, high: f64, low: f64, close: f64) -> f64 {
         let (plus, minus) = movement(high, low, self.high, self.low);
         let range = true_range(high, low, self.close);
@@ -98,6 +100,7 @@ impl<R: Ratio> Directional<R> {
         if seen >= self.period || !needs_range { self.ratio.row(plus, minus, range) } else { 0.0 }
     }
 
+    #[inline(always)]
     fn run(&mut self, high: &[f64], low: &[f64], close: &[f64], out: &mut [f64]) {
         let n = high.len().min(low.len()).min(close.len()).min(out.len());
         let mut i = 0;
@@ -119,6 +122,7 @@ impl<R: Ratio> Directional<R> {
     }
 
     /// At most [`PASS`] rows, given the high, low and close before each.
+    #[inline(always)]
     fn pass(&mut self, high: &[f64], low: &[f64], before: [&[f64]; 3], out: &mut [f64]) {
         let n = out.len().min(PASS);
         let [needs_plus, needs_minus, needs_range] = R::NEEDS;
@@ -143,6 +147,21 @@ impl<R: Ratio> Directional<R> {
     }
 }
 
+impl<R: Ratio> Rows for Directional<R> {
+    #[inline(always)]
+    fn rows(&mut self, inputs: &[&[f64]], outputs: &mut [Out<'_>]) -> Result<(), String> {
+        // Without the true range there is no close: the low stands in for it, and nobody looks.
+        let (high, low, close) = match inputs {
+            [high, low, close] => (high, low, close),
+            [high, low] => (high, low, low),
+            _ => return Err("it reads two or three series".into()),
+        };
+        let [out] = outputs else { return Err("it gives one series".into()) };
+        self.run(high, low, close, out.real());
+        Ok(())
+    }
+}
+
 impl<R: Ratio> Running for Directional<R> {
     fn reset(&mut self) {
         for sum in [&mut self.sums.plus, &mut self.sums.minus, &mut self.sums.range] {
@@ -153,15 +172,7 @@ impl<R: Ratio> Running for Directional<R> {
     }
 
     fn update(&mut self, inputs: &[&[f64]], outputs: &mut [Out<'_>]) -> Result<(), String> {
-        // Without the true range there is no close: the low stands in for it, and nobody looks.
-        let (high, low, close) = match inputs {
-            [high, low, close] => (high, low, close),
-            [high, low] => (high, low, low),
-            _ => return Err("it reads two or three series".into()),
-        };
-        let [out] = outputs else { return Err("it gives one series".into()) };
-        self.run(high, low, close, out.real());
-        Ok(())
+        update(self, inputs, outputs)
     }
 
     fn save(&self, state: &mut Vec<f64>) {

@@ -2,20 +2,46 @@
 
 use super::super::definition::{StateKind, Value};
 use super::super::running::{Out, Running, Unit, period};
+use super::leap::TILE;
 use super::restored::restored;
-use super::smooth::Smooth;
+use super::smooth::Glide;
+use super::wide::{Rows, update};
 
 pub(crate) static UNIT: Unit =
     Unit { name: "efi", kind: StateKind::Recursive, keeps: "the average and the last price", start };
 
 fn start(values: &[Value]) -> Option<Box<dyn Running>> {
-    Some(Box::new(Efi { average: Smooth::exponential(period(values, 0)), last: None }))
+    Some(Box::new(Efi { average: Glide::new(period(values, 0)), last: None }))
 }
 
 #[derive(Debug)]
 struct Efi {
-    average: Smooth,
+    average: Glide,
     last: Option<f64>,
+}
+
+impl Rows for Efi {
+    #[inline(always)]
+    fn rows(&mut self, inputs: &[&[f64]], outputs: &mut [Out<'_>]) -> Result<(), String> {
+        let ([close, volume], [out]) = (inputs, outputs) else { return Err("it reads two series".into()) };
+        let out = out.real();
+        let mut forces = [0.0; TILE];
+        if let ([first, ..], [first_volume, ..], [first_out, ..]) = (*close, *volume, &mut *out) {
+            *first_out = 0.0;
+            if let Some(last) = self.last {
+                self.average.run(&[(first - last) * first_volume], std::slice::from_mut(first_out));
+            }
+            let bars = close[1..].chunks(TILE).zip(close.chunks(TILE)).zip(volume[1..].chunks(TILE));
+            for (((close, before), volume), out) in bars.zip(out[1..].chunks_mut(TILE)) {
+                for (((force, close), before), volume) in forces.iter_mut().zip(close).zip(before).zip(volume) {
+                    *force = (close - before) * volume;
+                }
+                self.average.run(&forces[..out.len()], out);
+            }
+        }
+        self.last = close.last().copied().or(self.last);
+        Ok(())
+    }
 }
 
 impl Running for Efi {
@@ -25,15 +51,7 @@ impl Running for Efi {
     }
 
     fn update(&mut self, inputs: &[&[f64]], outputs: &mut [Out<'_>]) -> Result<(), String> {
-        let ([close, volume], [out]) = (inputs, outputs) else { return Err("it reads two series".into()) };
-        for ((close, volume), out) in close.iter().zip(*volume).zip(out.real()) {
-            *out = match self.last {
-                Some(last) => self.average.step((close - last) * volume).unwrap_or(0.0),
-                None => 0.0,
-            };
-            self.last = Some(*close);
-        }
-        Ok(())
+        update(self, inputs, outputs)
     }
 
     fn save(&self, state: &mut Vec<f64>) {

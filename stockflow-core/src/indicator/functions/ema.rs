@@ -11,7 +11,7 @@ fn start(values: &[Value]) -> Option<Box<dyn Running>> {
     Some(Box::new(Averaged(Box::new(Ema::new(period(values, 0))))))
 }
 
-/// The average so far, which starts from the mean of the first rows.
+/// The average so far over the weight of a row, which starts from the mean of the first rows.
 #[derive(Debug, Clone)]
 pub(crate) struct Ema {
     period: usize,
@@ -46,8 +46,14 @@ impl Average for Ema {
         self.average.start(0.0);
     }
 
-    #[inline]
     fn run(&mut self, input: &[f64], out: &mut [f64]) {
+        let factor = self.run_raw(input, out);
+        for out in out {
+            *out *= factor;
+        }
+    }
+
+    fn run_raw(&mut self, input: &[f64], out: &mut [f64]) -> f64 {
         let mut start = 0;
         if self.seen < self.period {
             start = (self.period - self.seen).min(input.len());
@@ -56,16 +62,13 @@ impl Average for Ema {
                 self.sum += row;
             }
             if self.seen == self.period && start > 0 {
-                let mean = self.sum / self.period as f64;
+                let mean = self.sum / self.period as f64 / self.weight;
                 self.average.start(mean);
                 out[start - 1] = mean;
             }
         }
-        let out = &mut out[start..];
-        for (out, row) in out.iter_mut().zip(&input[start..]) {
-            *out = self.weight * row;
-        }
-        self.average.run(out);
+        self.average.run_from(&input[start..], &mut out[start..]);
+        self.weight
     }
 
     fn save(&self, state: &mut Vec<f64>) {

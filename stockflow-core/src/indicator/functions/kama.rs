@@ -5,6 +5,7 @@ use super::super::definition::{StateKind, Value};
 use super::super::running::{Running, Saved, Unit, period};
 use super::average::{Average, Averaged, Same};
 use super::past::{Past, room};
+use super::rolling::Total;
 
 pub(crate) static UNIT: Unit =
     Unit { name: "kama", kind: StateKind::Recursive, keeps: "the average so far and the rows of the window", start };
@@ -64,11 +65,12 @@ impl Average for Kama {
             // The first window; its last row is the first with a value.
             while at < rows.len() && at <= period && known <= period {
                 if at > 0 {
-                    way.step(period, (rows[at] - rows[at - 1]).abs(), 0.0);
+                    let step = (rows[at] - rows[at - 1]).abs();
+                    way.step(period, step == 0.0, step);
                 }
                 if at == period {
                     average.start(rows[at - 1]);
-                    let weight = way.weight(rows[at] - rows[0]);
+                    let weight = share(way.length.value(), rows[at] - rows[0]);
                     out[at - known] = average.step(rows[at], weight);
                 }
                 at += 1;
@@ -79,28 +81,28 @@ impl Average for Kama {
             let (out, weights) = (&mut out[at - known..], &mut weights[at - known..]);
             let (fresh, before) = (&rows[at..], &rows[at - 1..]);
             let (leaving, gone) = (&rows[at - period..], &rows[at - period - 1..]);
-            let mut moving = *way;
             let steps = fresh.iter().zip(before).zip(leaving.iter().zip(gone));
             for (weight, ((row, before), (leaving, gone))) in weights.iter_mut().zip(steps) {
-                moving.step(period, (row - before).abs(), (gone - leaving).abs());
-                *weight = moving.length;
+                *weight = (row - before).abs() - (gone - leaving).abs();
             }
-            *way = moving;
+            way.run(period, fresh, before, weights);
             for (weight, (row, leaving)) in weights.iter_mut().zip(fresh.iter().zip(leaving)) {
-                *weight = (Way { length: *weight, idle: 0 }).weight(row - leaving);
+                *weight = share(*weight, row - leaving);
             }
             average.run(fresh, weights, out);
         });
     }
 
     fn save(&self, state: &mut Vec<f64>) {
-        state.extend([self.way.length, self.way.idle as f64]);
+        self.way.length.save(state);
+        state.push(self.way.idle as f64);
         self.average.save(state);
         self.past.save(state);
     }
 
     fn load(&mut self, saved: &mut Saved<'_>) -> Result<(), String> {
-        self.way = Way { length: saved.number()?, idle: saved.count(self.period)? };
+        self.way.length.load(saved)?;
+        self.way.idle = saved.count(self.period)?;
         self.average.load(saved)?;
         self.past.load(saved)
     }
@@ -109,44 +111,72 @@ impl Average for Kama {
 /// How far the rows of the window went up and down.
 #[derive(Debug, Clone, Copy, Default)]
 struct Way {
-    length: f64,
+    length: Total,
     /// Rows in a row that did not move, at most the period.
     idle: usize,
 }
 
 impl Way {
-    #[inline(always)]
-    fn step(&mut self, period: usize, entering: f64, leaving: f64) {
-        let idle = if entering > 0.0 { 0 } else { self.idle + 1 };
-        self.length += entering - leaving;
-        self.idle = idle.min(period);
-        // What rounding has left of a window in which nothing moves would count for a way.
-        self.length = if idle >= period { 0.0 } else { self.length };
+    /// A row by which the way changes so much.
+    fn step(&mut self, period: usize, is_idle: bool, change: f64) -> f64 {
+        self.idle = if is_idle { (self.idle + 1).min(period) } else { 0 };
+        if self.idle == period {
+            // What rounding has left of a window in which nothing moves would count for a way.
+            self.length = Total::default();
+            return 0.0;
+        }
+        self.length.step(change)
     }
 
-    /// The weight of a row that is this far from the window's start.
-    #[inline(always)]
-    fn weight(&self, distance: f64) -> f64 {
-        let straightness = distance.abs() / self.length;
-        // Nothing moved, or rounding made the way shorter than the distance: as straight as can be.
-        let straightness = if self.length > 0.0 && straightness < 1.0 { straightness } else { 1.0 };
-        let weight = straightness * SPREAD + SLOWEST;
-        weight * weight
+    /// Takes the change at each of these rows and leaves the way there.
+    fn run(&mut self, period: usize, rows: &[f64], before: &[f64], changes: &mut [f64]) {
+        // Rows that all move are the rule and are found out many at once.
+        let is_any_idle = rows.iter().zip(before).fold(false, |any, (row, before)| any | (row == before));
+        let mut idle = if is_any_idle { self.idle } else { 0 };
+        let mut longest = 0;
+        let (rows, before) = if is_any_idle { (rows, before) } else { (&[][..], &[][..]) };
+        for (row, before) in rows.iter().zip(before).take(changes.len()) {
+            idle = if row == before { idle + 1 } else { 0 };
+            longest = longest.max(idle);
+        }
+        if longest < period {
+            self.length.run(changes);
+            self.idle = idle;
+            return;
+        }
+        for (change, (row, before)) in changes.iter_mut().zip(rows.iter().zip(before)) {
+            *change = self.step(period, row == before, *change);
+        }
     }
 }
 
-/// `value += weight * (row - value)` with a weight for each row, two rows at a time.
+/// The weight of a row that is this far from the window's start, to which the way is so long.
+#[inline(always)]
+fn share(length: f64, distance: f64) -> f64 {
+    let straightness = distance.abs() / length;
+    // Nothing moved, or rounding made the way shorter than the distance: as straight as can be.
+    let straightness = if straightness < 1.0 { straightness } else { 1.0 };
+    let straightness = if length > 0.0 { straightness } else { 1.0 };
+    let weight = straightness * SPREAD + SLOWEST;
+    weight * weight
+}
+
+/// Rows that are blended at a time.
+const FOUR: usize = 4;
+
+/// `value += weight * (row - value)` with a weight for each row, four rows at a time.
 ///
-/// What the second row leaves of the value at the start is worked out apart from it, so that the processor waits for
-/// a value once in two rows. Where such a pair starts depends on the number of rows alone.
+/// What the rows of a four leave of the value before them is worked out apart from it, so that the processor waits for
+/// a value once in four rows. Where a four starts depends on the number of rows alone.
 #[derive(Debug, Clone, Copy, Default)]
 struct Blend {
-    /// The value before the pair.
+    /// The value before the four.
     base: f64,
-    /// What the pair's first row leaves of it and adds, if there was one.
+    /// What the rows of the four leave of it and add.
     rest: f64,
     gained: f64,
-    is_half: bool,
+    /// Rows of the four so far.
+    at: usize,
 }
 
 impl Blend {
@@ -157,32 +187,37 @@ impl Blend {
     #[inline(always)]
     fn step(&mut self, row: f64, weight: f64) -> f64 {
         let (rest, gain) = (1.0 - weight, weight * row);
-        if self.is_half {
-            let value = (rest * self.rest) * self.base + (rest * self.gained + gain);
+        (self.rest, self.gained) =
+            if self.at == 0 { (rest, gain) } else { (rest * self.rest, rest * self.gained + gain) };
+        let value = self.rest * self.base + self.gained;
+        self.at += 1;
+        if self.at >= FOUR {
             self.start(value);
-            value
-        } else {
-            *self = Self { base: self.base, rest, gained: gain, is_half: true };
-            rest * self.base + gain
         }
+        value
     }
 
     fn run(&mut self, rows: &[f64], weights: &[f64], out: &mut [f64]) {
-        let n_head = usize::from(self.is_half).min(out.len());
-        let (row_pairs, row_tail) = rows[n_head..].as_chunks::<2>();
-        let (weight_pairs, weight_tail) = weights[n_head..].as_chunks::<2>();
+        let n_head = ((FOUR - self.at) % FOUR).min(out.len());
+        let (row_fours, row_tail) = rows[n_head..].as_chunks::<FOUR>();
+        let (weight_fours, weight_tail) = weights[n_head..].as_chunks::<FOUR>();
         let (head, out) = out.split_at_mut(n_head);
-        let (out_pairs, out_tail) = out.as_chunks_mut::<2>();
+        let (out_fours, out_tail) = out.as_chunks_mut::<FOUR>();
         for (out, (row, weight)) in head.iter_mut().zip(rows.iter().zip(weights)) {
             *out = self.step(*row, *weight);
         }
         let mut base = self.base;
-        for (out, (rows, weights)) in out_pairs.iter_mut().zip(row_pairs.iter().zip(weight_pairs)) {
-            let rests = [1.0 - weights[0], 1.0 - weights[1]];
-            let gains = [weights[0] * rows[0], weights[1] * rows[1]];
-            let second = (rests[1] * rests[0]) * base + (rests[1] * gains[0] + gains[1]);
-            *out = [rests[0] * base + gains[0], second];
-            base = second;
+        for (out, (rows, weights)) in out_fours.iter_mut().zip(row_fours.iter().zip(weight_fours)) {
+            let rests = [1.0 - weights[0], 1.0 - weights[1], 1.0 - weights[2], 1.0 - weights[3]];
+            let first = weights[0] * rows[0];
+            let second = rests[1] * first + weights[1] * rows[1];
+            let third = rests[2] * second + weights[2] * rows[2];
+            let fourth = rests[3] * third + weights[3] * rows[3];
+            let two = rests[1] * rests[0];
+            let three = rests[2] * two;
+            let last = (rests[3] * three) * base + fourth;
+            *out = [rests[0] * base + first, two * base + second, three * base + third, last];
+            base = last;
         }
         self.base = base;
         for (out, (row, weight)) in out_tail.iter_mut().zip(row_tail.iter().zip(weight_tail)) {
@@ -191,12 +226,12 @@ impl Blend {
     }
 
     fn save(&self, state: &mut Vec<f64>) {
-        state.extend([self.base, self.rest, self.gained, f64::from(u8::from(self.is_half))]);
+        state.extend([self.base, self.rest, self.gained, self.at as f64]);
     }
 
     fn load(&mut self, saved: &mut Saved<'_>) -> Result<(), String> {
         let (base, rest, gained) = (saved.number()?, saved.number()?, saved.number()?);
-        *self = Self { base, rest, gained, is_half: saved.count(1)? == 1 };
+        *self = Self { base, rest, gained, at: saved.count(FOUR - 1)? };
         Ok(())
     }
 }

@@ -2,14 +2,14 @@
 
 use super::super::definition::{StateKind, Value};
 use super::super::running::{Running, Unit, period};
-use super::ema::Ema;
 use super::macd::Macd;
+use super::stage::Stage;
 
 pub(crate) static UNIT: Unit =
     Unit { name: "macdfix", kind: StateKind::Recursive, keeps: "the three averages so far", start };
 
 fn start(values: &[Value]) -> Option<Box<dyn Running>> {
-    let fast = Box::new(Ema::with_rest(12, 1.0 - 0.15));
-    let slow = Box::new(Ema::with_rest(26, 1.0 - 0.075));
-    Some(Box::new(Macd::new(fast, slow, Box::new(Ema::new(period(values, 0))))))
+    let fast = Stage::with_rest(12, 1.0 - 0.15);
+    let slow = Stage::with_rest(26, 1.0 - 0.075);
+    Some(Box::new(Macd::new(fast, slow, Stage::new(period(values, 0)))))
 }

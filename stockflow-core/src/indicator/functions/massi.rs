@@ -2,8 +2,11 @@
 
 use super::super::definition::{StateKind, Value};
 use super::super::running::{Out, Running, Unit, period};
+use super::leap::TILE;
 use super::restored::restored;
-use super::smooth::Smooth;
+use super::rolling::RollingSum;
+use super::smooth::Glide;
+use super::wide::{Rows, update};
 
 pub(crate) static UNIT: Unit = Unit {
     name: "massi",
@@ -13,64 +16,62 @@ pub(crate) static UNIT: Unit = Unit {
 };
 
 fn start(values: &[Value]) -> Option<Box<dyn Running>> {
-    let (average, window) = (Smooth::exponential(period(values, 0)), period(values, 1).max(1));
-    Some(Box::new(Massi { once: average.clone(), twice: average, window, sum: 0.0, ratios: Vec::new() }))
+    let (average, window) = (Glide::new(period(values, 0)), period(values, 1));
+    Some(Box::new(Massi { once: average.clone(), twice: average, ratios: RollingSum::new(window) }))
 }
 
 #[derive(Debug)]
 struct Massi {
-    once: Smooth,
-    twice: Smooth,
-    window: usize,
-    /// The sum of the quotients that the next window still holds.
-    sum: f64,
-    /// Those quotients, oldest first, and during a piece the new ones.
-    ratios: Vec<f64>,
+    once: Glide,
+    twice: Glide,
+    ratios: RollingSum,
+}
+
+impl Rows for Massi {
+    #[inline(always)]
+    fn rows(&mut self, inputs: &[&[f64]], outputs: &mut [Out<'_>]) -> Result<(), String> {
+        let ([high, low], [out]) = (inputs, outputs) else { return Err("it reads two series".into()) };
+        let [mut ranges, mut averages, mut ratios] = [[0.0; TILE]; 3];
+        let outs = out.real().chunks_mut(TILE);
+        for ((high, low), out) in high.chunks(TILE).zip(low.chunks(TILE)).zip(outs) {
+            for ((range, high), low) in ranges.iter_mut().zip(high).zip(low) {
+                *range = high - low;
+            }
+            let n = out.len();
+            let cold = self.once.run(&ranges[..n], &mut averages);
+            let cold = cold + self.twice.run(&averages[cold..n], &mut ratios[cold..n]);
+            for (ratio, average) in ratios[cold..n].iter_mut().zip(&averages[cold..n]) {
+                *ratio = if *ratio == 0.0 { 1.0 } else { average / *ratio };
+            }
+            out[..cold].fill(0.0);
+            self.ratios.run(&ratios[cold..n], &mut out[cold..]);
+        }
+        Ok(())
+    }
 }
 
 impl Running for Massi {
     fn reset(&mut self) {
         self.once.reset();
         self.twice.reset();
-        self.sum = 0.0;
-        self.ratios.clear();
+        self.ratios.reset();
     }
 
     fn update(&mut self, inputs: &[&[f64]], outputs: &mut [Out<'_>]) -> Result<(), String> {
-        let ([high, low], [out]) = (inputs, outputs) else { return Err("it reads two series".into()) };
-        let mut oldest = 0;
-        for ((high, low), out) in high.iter().zip(*low).zip(out.real()) {
-            *out = 0.0;
-            let Some(once) = self.once.step(high - low) else { continue };
-            let Some(twice) = self.twice.step(once) else { continue };
-            let ratio = if twice == 0.0 { 1.0 } else { once / twice };
-            self.ratios.push(ratio);
-            self.sum += ratio;
-            *out = self.sum;
-            if self.ratios.len() - oldest == self.window {
-                self.sum -= self.ratios[oldest];
-                oldest += 1;
-            }
-        }
-        self.ratios.drain(..oldest);
-        Ok(())
+        update(self, inputs, outputs)
     }
 
     fn save(&self, state: &mut Vec<f64>) {
         self.once.save(state);
         self.twice.save(state);
-        state.extend([self.sum, self.ratios.len() as f64]);
-        state.extend_from_slice(&self.ratios);
+        self.ratios.save(state);
     }
 
     fn load(&mut self, state: &[f64]) -> Result<(), String> {
         let mut saved = restored(state)?;
         self.once.load(&mut saved)?;
         self.twice.load(&mut saved)?;
-        self.sum = saved.number()?;
-        let n = saved.count(self.window - 1)?;
-        self.ratios.clear();
-        self.ratios.extend_from_slice(saved.numbers(n)?);
+        self.ratios.load(&mut saved)?;
         saved.end()
     }
 }

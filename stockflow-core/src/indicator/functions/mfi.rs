@@ -4,6 +4,7 @@ use super::super::definition::{StateKind, Value};
 use super::super::running::{Out, Running, Unit, period};
 use super::decay::PASS;
 use super::restored::restored;
+use super::wide::{Rows, update};
 
 pub(crate) static UNIT: Unit =
     Unit { name: "mfi", kind: StateKind::Window, keeps: "the sums and the money flows of the window", start };
@@ -39,6 +40,7 @@ pub(crate) fn typical(high: f64, low: f64, close: f64) -> f64 {
 
 impl Mfi {
     /// At most [`PASS`] rows.
+    #[inline(always)]
     fn pass(&mut self, bars: [&[f64]; 4], out: &mut [f64]) {
         let mut bars = bars;
         let mut out = out;
@@ -85,6 +87,7 @@ impl Mfi {
     }
 
     /// One row, given by how much it changes the sums and where its flows are.
+    #[inline(always)]
     fn step(&mut self, up: f64, down: f64, at: usize) -> f64 {
         self.rising += up;
         self.falling += down;
@@ -98,6 +101,7 @@ impl Mfi {
 }
 
 /// The money flows of some bars, by the typical prices of those and of the bar before; whether any is nothing at all.
+#[inline(always)]
 fn flows(prices: &[f64], volume: &[f64], up: &mut [f64], down: &mut [f64]) -> bool {
     let mut is_idle = false;
     let bars = prices[1..].iter().zip(prices).zip(volume);
@@ -113,6 +117,7 @@ fn flows(prices: &[f64], volume: &[f64], up: &mut [f64], down: &mut [f64]) -> bo
 }
 
 /// By how much the sums of a window change when it moves on.
+#[inline(always)]
 fn changes(old: &[f64], new: &[f64], out: &mut [f64]) {
     for ((out, old), new) in out.iter_mut().zip(old).zip(new) {
         *out = new - old;
@@ -120,6 +125,7 @@ fn changes(old: &[f64], new: &[f64], out: &mut [f64]) {
 }
 
 /// Makes sums of what some rows add, for two series side by side.
+#[inline(always)]
 fn accumulate_pair(sum: &mut f64, rows: &mut [f64], other_sum: &mut f64, other_rows: &mut [f64]) {
     let (mut total, mut other_total) = (*sum, *other_sum);
     for (row, other_row) in rows.iter_mut().zip(other_rows) {
@@ -144,6 +150,18 @@ fn index(rising: f64, falling: f64) -> f64 {
     if total <= 0.0 { 0.0 } else { index }
 }
 
+impl Rows for Mfi {
+    #[inline(always)]
+    fn rows(&mut self, inputs: &[&[f64]], outputs: &mut [Out<'_>]) -> Result<(), String> {
+        let ([high, low, close, volume], [out]) = (inputs, outputs) else { return Err("it reads four series".into()) };
+        let bars = high.chunks(PASS).zip(low.chunks(PASS)).zip(close.chunks(PASS).zip(volume.chunks(PASS)));
+        for (((high, low), (close, volume)), out) in bars.zip(out.real().chunks_mut(PASS)) {
+            self.pass([high, low, close, volume], out);
+        }
+        Ok(())
+    }
+}
+
 impl Running for Mfi {
     fn reset(&mut self) {
         (self.last, self.idle, self.rising, self.falling) = (None, 0, 0.0, 0.0);
@@ -152,12 +170,7 @@ impl Running for Mfi {
     }
 
     fn update(&mut self, inputs: &[&[f64]], outputs: &mut [Out<'_>]) -> Result<(), String> {
-        let ([high, low, close, volume], [out]) = (inputs, outputs) else { return Err("it reads four series".into()) };
-        let bars = high.chunks(PASS).zip(low.chunks(PASS)).zip(close.chunks(PASS).zip(volume.chunks(PASS)));
-        for (((high, low), (close, volume)), out) in bars.zip(out.real().chunks_mut(PASS)) {
-            self.pass([high, low, close, volume], out);
-        }
-        Ok(())
+        update(self, inputs, outputs)
     }
 
     fn save(&self, state: &mut Vec<f64>) {

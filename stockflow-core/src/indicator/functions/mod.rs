@@ -15,9 +15,11 @@ pub(crate) mod adxr;
 pub(crate) mod ao;
 pub(crate) mod apo;
 pub(crate) mod aroon;
+pub(crate) mod asi;
 pub(crate) mod atr;
 pub(crate) mod average;
 pub(crate) mod bbands;
+pub(crate) mod bbw;
 pub(crate) mod beta;
 pub(crate) mod cascade;
 pub(crate) mod cci;
@@ -34,10 +36,13 @@ pub(crate) mod efi;
 pub(crate) mod ema;
 pub(crate) mod eri;
 pub(crate) mod extreme;
+pub(crate) mod fosc;
 pub(crate) mod heikin_ashi;
 pub(crate) mod hma;
 pub(crate) mod kama;
+pub(crate) mod kc;
 pub(crate) mod kdj;
+pub(crate) mod leap;
 pub(crate) mod linearreg;
 pub(crate) mod linearreg_angle;
 pub(crate) mod linearreg_intercept;
@@ -47,6 +52,7 @@ pub(crate) mod macd;
 pub(crate) mod macdext;
 pub(crate) mod macdfix;
 pub(crate) mod massi;
+pub(crate) mod mcgd;
 pub(crate) mod mfi;
 pub(crate) mod minus_di;
 pub(crate) mod minus_dm;
@@ -57,9 +63,11 @@ pub(crate) mod obv;
 pub(crate) mod oscillator;
 pub(crate) mod past;
 pub(crate) mod peak;
+pub(crate) mod percentb;
 pub(crate) mod plus_di;
 pub(crate) mod plus_dm;
 pub(crate) mod ppo;
+pub(crate) mod pso;
 pub(crate) mod pvi;
 pub(crate) mod pvo;
 pub(crate) mod pvt;
@@ -69,10 +77,13 @@ pub(crate) mod rma;
 pub(crate) mod roc;
 pub(crate) mod rolling;
 pub(crate) mod rsi;
+pub(crate) mod rvi;
 pub(crate) mod sar;
 pub(crate) mod sarext;
 pub(crate) mod sma;
+pub(crate) mod smi;
 pub(crate) mod smooth;
+pub(crate) mod stage;
 pub(crate) mod stateless;
 pub(crate) mod stddev;
 pub(crate) mod stoch;
@@ -92,6 +103,7 @@ pub(crate) mod var;
 pub(crate) mod variance;
 pub(crate) mod vwap;
 pub(crate) mod wad;
+pub(crate) mod wide;
 pub(crate) mod willr;
 pub(crate) mod window;
 pub(crate) mod wma;
@@ -109,8 +121,10 @@ static UNITS: &[&Unit] = &[
     &ao::UNIT,
     &apo::UNIT,
     &aroon::UNIT,
+    &asi::UNIT,
     &atr::UNIT,
     &bbands::UNIT,
+    &bbw::UNIT,
     &beta::UNIT,
     &cci::UNIT,
     &cmo::UNIT,
@@ -122,9 +136,11 @@ static UNITS: &[&Unit] = &[
     &efi::UNIT,
     &ema::UNIT,
     &eri::UNIT,
+    &fosc::UNIT,
     &heikin_ashi::UNIT,
     &hma::UNIT,
     &kama::UNIT,
+    &kc::UNIT,
     &kdj::UNIT,
     &linearreg::UNIT,
     &linearreg_angle::UNIT,
@@ -135,6 +151,7 @@ static UNITS: &[&Unit] = &[
     &macdext::UNIT,
     &macdfix::UNIT,
     &massi::UNIT,
+    &mcgd::UNIT,
     &mfi::UNIT,
     &minus_di::UNIT,
     &minus_dm::UNIT,
@@ -142,18 +159,22 @@ static UNITS: &[&Unit] = &[
     &natr::UNIT,
     &nvi::UNIT,
     &obv::UNIT,
+    &percentb::UNIT,
     &plus_di::UNIT,
     &plus_dm::UNIT,
     &ppo::UNIT,
+    &pso::UNIT,
     &pvi::UNIT,
     &pvo::UNIT,
     &pvt::UNIT,
     &rma::UNIT,
     &roc::UNIT,
     &rsi::UNIT,
+    &rvi::UNIT,
     &sar::UNIT,
     &sarext::UNIT,
     &sma::UNIT,
+    &smi::UNIT,
     &stddev::UNIT,
     &stoch::UNIT,
     &stochf::UNIT,

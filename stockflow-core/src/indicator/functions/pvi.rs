@@ -1,5 +1,7 @@
 //! Positive volume index: an index that follows the price on those bars only whose volume rises. Source: TA-Lib `PVI`.
 
+use std::hint::select_unpredictable;
+
 use super::super::definition::Value;
 use super::super::running::{Running, Unit};
 use super::accumulator::{Accumulator, Step, unit};
@@ -19,9 +21,9 @@ impl Step<2, 3> for Pvi {
 
     #[inline(always)]
     fn step([index, last, before]: [f64; 3], [close, volume]: [f64; 2], is_first: bool) -> ([f64; 3], f64) {
-        let moved = index + (close - last) / last * index;
-        let counts = !is_first && volume > before && last != 0.0 && moved.is_finite();
-        let index = if counts { moved } else { index };
+        let moved = ((close - last) / last).mul_add(index, index);
+        let counts = !is_first & (volume > before) & (last != 0.0) & moved.is_finite();
+        let index = select_unpredictable(counts, moved, index);
         ([index, close, volume], index)
     }
 }

@@ -1,4 +1,5 @@
-//! Percentage volume oscillator: how far a fast average of the volume is above a slow one, in percent. Source: TA-Lib `PVO`.
+//! Percentage volume oscillator: how far a fast average of the volume is above a slow one, in percent. Source: TA-Lib
+//! `PVO`.
 
 use super::super::definition::StateKind;
 use super::super::running::Unit;

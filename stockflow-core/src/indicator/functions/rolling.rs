@@ -72,13 +72,24 @@ pub(crate) struct Total {
 }
 
 impl Total {
+    /// Goes on from a total.
+    pub(crate) fn start(value: f64) -> Self {
+        Self { base: value, part: 0.0, at: 0 }
+    }
+
+    /// The total so far.
+    pub(crate) fn value(&self) -> f64 {
+        if self.at == 0 { self.base } else { self.base + self.part }
+    }
+
+    /// One row.
     #[inline(always)]
-    fn step(&mut self, change: f64) -> f64 {
+    pub(crate) fn step(&mut self, change: f64) -> f64 {
         self.part = if self.at == 0 { change } else { self.part + change };
         let value = self.base + self.part;
         self.at += 1;
         if self.at >= BLOCK {
-            *self = Self { base: value, part: 0.0, at: 0 };
+            *self = Self::start(value);
         }
         value
     }

@@ -4,6 +4,8 @@
 use super::super::definition::{StateKind, Value};
 use super::super::running::{Out, Running, Unit, real};
 use super::restored::restored;
+use super::true_range::{greater, lesser};
+use super::wide::{Rows, update};
 
 pub(crate) static UNIT: Unit =
     Unit { name: "sar", kind: StateKind::Recursive, keeps: "the stop, its speed, the extreme and the last bar", start };
@@ -47,20 +49,12 @@ impl Sar {
     /// One row: the stop as it stands, and where it goes next.
     #[inline(always)]
     fn step(&self, t: Trend, high: f64, low: f64) -> (f64, Trend) {
-        let (low_before, high_before) = (t.low, t.high);
         // The same to the last bit whether an instruction or a function rounds it: whether the price touches the stop
         // depends on it.
         let next = |stop: f64, speed: f64, extreme: f64| speed.mul_add(extreme - stop, stop);
-        let above = |stop: f64| {
-            let stop = if stop < high_before { high_before } else { stop };
-            if stop < high { high } else { stop }
-        };
-        let below = |stop: f64| {
-            let stop = if stop > low_before { low_before } else { stop };
-            if stop > low { low } else { stop }
-        };
-        let faster = t.speed + self.acceleration;
-        let faster = if faster > self.maximum { self.maximum } else { faster };
+        let (highest, lowest) = (greater(t.high, high), lesser(t.low, low));
+        let (above, below) = (|stop: f64| greater(stop, highest), |stop: f64| lesser(stop, lowest));
+        let faster = lesser(t.speed + self.acceleration, self.maximum);
         if t.is_long {
             if low <= t.stop {
                 let given = above(t.extreme);
@@ -69,7 +63,7 @@ impl Sar {
                 (given, Trend { is_long: false, stop, extreme: low, speed, high, low })
             } else {
                 let is_new = high > t.extreme;
-                let extreme = if is_new { high } else { t.extreme };
+                let extreme = greater(high, t.extreme);
                 let speed = if is_new { faster } else { t.speed };
                 (t.stop, Trend { is_long: true, stop: below(next(t.stop, speed, extreme)), extreme, speed, high, low })
             }
@@ -80,19 +74,16 @@ impl Sar {
             (given, Trend { is_long: true, stop, extreme: high, speed, high, low })
         } else {
             let is_new = low < t.extreme;
-            let extreme = if is_new { low } else { t.extreme };
+            let extreme = lesser(low, t.extreme);
             let speed = if is_new { faster } else { t.speed };
             (t.stop, Trend { is_long: false, stop: above(next(t.stop, speed, extreme)), extreme, speed, high, low })
         }
     }
 }
 
-impl Running for Sar {
-    fn reset(&mut self) {
-        (self.seen, self.trend) = (0, Trend::default());
-    }
-
-    fn update(&mut self, inputs: &[&[f64]], outputs: &mut [Out<'_>]) -> Result<(), String> {
+impl Rows for Sar {
+    #[inline(always)]
+    fn rows(&mut self, inputs: &[&[f64]], outputs: &mut [Out<'_>]) -> Result<(), String> {
         let ([high, low], [out]) = (inputs, outputs) else { return Err("it reads two series".into()) };
         let mut rows = high.iter().zip(*low).zip(out.real());
         while self.seen < 2 {
@@ -112,6 +103,16 @@ impl Running for Sar {
         }
         self.trend = trend;
         Ok(())
+    }
+}
+
+impl Running for Sar {
+    fn reset(&mut self) {
+        (self.seen, self.trend) = (0, Trend::default());
+    }
+
+    fn update(&mut self, inputs: &[&[f64]], outputs: &mut [Out<'_>]) -> Result<(), String> {
+        update(self, inputs, outputs)
     }
 
     fn save(&self, state: &mut Vec<f64>) {

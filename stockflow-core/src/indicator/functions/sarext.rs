@@ -4,6 +4,8 @@
 use super::super::definition::{StateKind, Value};
 use super::super::running::{Out, Running, Unit, real};
 use super::restored::restored;
+use super::true_range::{greater, lesser};
+use super::wide::{Rows, update};
 
 pub(crate) static UNIT: Unit = Unit {
     name: "sarext",
@@ -67,34 +69,65 @@ impl Sarext {
         self.trend = Trend { is_long, stop, extreme, speed, high, low };
     }
 
-    fn step(&mut self, high: f64, low: f64) -> f64 {
-        let t = self.trend;
-        let above = |stop: f64| {
-            let stop = if stop < t.high { t.high } else { stop };
-            if stop < high { high } else { stop }
-        };
-        let below = |stop: f64| {
-            let stop = if stop > t.low { t.low } else { stop };
-            if stop > low { low } else { stop }
-        };
-        let is_crossed = if t.is_long { low <= t.stop } else { high >= t.stop };
-        let is_long = t.is_long != is_crossed;
-        let (side, bound): (_, &dyn Fn(f64) -> f64) = if is_long { (self.long, &below) } else { (self.short, &above) };
-        let (given, extreme, speed) = if is_crossed {
-            let stop = bound(t.extreme);
-            let offset = if self.offset == 0.0 { 0.0 } else { stop * self.offset };
-            let given = if is_long { stop - offset } else { stop + offset };
-            (given, if is_long { high } else { low }, side.first)
-        } else {
-            let is_new = if is_long { high > t.extreme } else { low < t.extreme };
-            let faster = t.speed + side.more;
-            let faster = if faster > side.most { side.most } else { faster };
-            if is_new { (t.stop, if is_long { high } else { low }, faster) } else { (t.stop, t.extreme, t.speed) }
-        };
+    /// One row: the stop as it stands, and where it goes next.
+    #[inline(always)]
+    fn step(&self, t: Trend, high: f64, low: f64) -> (f64, Trend) {
         // One rounding, as TA-Lib does: whether the price touches the stop depends on it.
-        let stop = bound(speed.mul_add(extreme - given, given));
-        self.trend = Trend { is_long, stop, extreme, speed, high, low };
-        if is_long { given } else { -given }
+        let next = |stop: f64, speed: f64, extreme: f64| speed.mul_add(extreme - stop, stop);
+        let (highest, lowest) = (greater(t.high, high), lesser(t.low, low));
+        let (above, below) = (|stop: f64| greater(stop, highest), |stop: f64| lesser(stop, lowest));
+        if t.is_long {
+            if low <= t.stop {
+                let (stop, speed) = (above(t.extreme), self.short.first);
+                let given = stop + self.offset(stop);
+                (-given, Trend { is_long: false, stop: above(next(given, speed, low)), extreme: low, speed, high, low })
+            } else {
+                let is_new = high > t.extreme;
+                let extreme = greater(high, t.extreme);
+                let speed = if is_new { lesser(t.speed + self.long.more, self.long.most) } else { t.speed };
+                (t.stop, Trend { is_long: true, stop: below(next(t.stop, speed, extreme)), extreme, speed, high, low })
+            }
+        } else if high >= t.stop {
+            let (stop, speed) = (below(t.extreme), self.long.first);
+            let given = stop - self.offset(stop);
+            (given, Trend { is_long: true, stop: below(next(given, speed, high)), extreme: high, speed, high, low })
+        } else {
+            let is_new = low < t.extreme;
+            let extreme = lesser(low, t.extreme);
+            let speed = if is_new { lesser(t.speed + self.short.more, self.short.most) } else { t.speed };
+            (-t.stop, Trend { is_long: false, stop: above(next(t.stop, speed, extreme)), extreme, speed, high, low })
+        }
+    }
+
+    /// How far a reversed stop starts from where it would.
+    #[inline(always)]
+    fn offset(&self, stop: f64) -> f64 {
+        if self.offset == 0.0 { 0.0 } else { stop * self.offset }
+    }
+}
+
+impl Rows for Sarext {
+    #[inline(always)]
+    fn rows(&mut self, inputs: &[&[f64]], outputs: &mut [Out<'_>]) -> Result<(), String> {
+        let ([high, low], [out]) = (inputs, outputs) else { return Err("it reads two series".into()) };
+        let mut rows = high.iter().zip(*low).zip(out.real());
+        while self.seen < 2 {
+            let Some(((high, low), out)) = rows.next() else { return Ok(()) };
+            if self.seen == 0 {
+                (self.trend.high, self.trend.low) = (*high, *low);
+                *out = 0.0;
+            } else {
+                self.begin(*high, *low);
+                (*out, self.trend) = self.step(self.trend, *high, *low);
+            }
+            self.seen += 1;
+        }
+        let mut trend = self.trend;
+        for ((high, low), out) in rows {
+            (*out, trend) = self.step(trend, *high, *low);
+        }
+        self.trend = trend;
+        Ok(())
     }
 }
 
@@ -104,21 +137,7 @@ impl Running for Sarext {
     }
 
     fn update(&mut self, inputs: &[&[f64]], outputs: &mut [Out<'_>]) -> Result<(), String> {
-        let ([high, low], [out]) = (inputs, outputs) else { return Err("it reads two series".into()) };
-        for ((high, low), out) in high.iter().zip(*low).zip(out.real()) {
-            if self.seen == 0 {
-                (self.trend.high, self.trend.low) = (*high, *low);
-                self.seen = 1;
-                *out = 0.0;
-                continue;
-            }
-            if self.seen == 1 {
-                self.begin(*high, *low);
-                self.seen = 2;
-            }
-            *out = self.step(*high, *low);
-        }
-        Ok(())
+        update(self, inputs, outputs)
     }
 
     fn save(&self, state: &mut Vec<f64>) {

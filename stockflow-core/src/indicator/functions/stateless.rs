@@ -9,17 +9,13 @@ const HILBERT: &str =
     "the filters of its Hilbert transform feed on their own past values, which TA-Lib does not hand out";
 const PIVOTS: &str = "a new row may still move the last turning point, and TA-Lib does not hand out its search";
 const SUMS: &str = "it subtracts running sums that differ in rounding wherever they begin";
-const TOTAL: &str = "it is a sum over all rows, which TA-Lib does not hand out";
 
 /// Name and reason, which follows "because", in alphabetical order.
 pub(crate) static HISTORY: &[(&str, &str)] = &[
-    ("asi", TOTAL),
-    ("bbw", AVERAGES),
     ("cksp", AVERAGES),
     ("crsi", AVERAGES),
     ("dosc", AVERAGES),
     ("fisher", FEEDBACK),
-    ("fosc", SUMS),
     ("frama", FEEDBACK),
     ("ht_dcperiod", HILBERT),
     ("ht_dcphase", HILBERT),
@@ -27,17 +23,11 @@ pub(crate) static HISTORY: &[(&str, &str)] = &[
     ("ht_sine", HILBERT),
     ("ht_trendline", HILBERT),
     ("ht_trendmode", HILBERT),
-    ("kc", AVERAGES),
     ("kstext", AVERAGES),
     ("kvo", AVERAGES),
     ("mama", HILBERT),
     ("mavp", AVERAGES),
-    ("mcgd", AVERAGES),
-    ("percentb", SUMS),
-    ("pso", AVERAGES),
-    ("rvi", AVERAGES),
     ("rvir", AVERAGES),
-    ("smi", AVERAGES),
     ("sqzmom", SUMS),
     ("stc", AVERAGES),
     ("swak_2php", FEEDBACK),

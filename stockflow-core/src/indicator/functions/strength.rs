@@ -1,5 +1,5 @@
-//! Strength: the part of the rises in all moves of a series, by Wilder's averages. Source: what TA-Lib's `RSI` and `CMO`
-//! share.
+//! Strength: the part of the rises in all moves of a series, by Wilder's averages. Source: what TA-Lib's `RSI` and
+//! `CMO` share.
 //!
 //! Only the ratio of two averages counts, so that both are kept without their common factor.
 
@@ -56,13 +56,9 @@ impl<const NET: bool> Strength<NET> {
 
     #[inline(always)]
     fn ratio(rises: f64, moves: f64) -> f64 {
-        if moves > 0.0 {
-            100.0 * (rises / moves)
-        } else if NET {
-            0.0
-        } else {
-            50.0
-        }
+        let share = 100.0 * (rises / moves);
+        let nothing = if NET { 0.0 } else { 50.0 };
+        if moves > 0.0 { share } else { nothing }
     }
 
     /// The values at these rows, at most [`PASS`].

@@ -4,7 +4,6 @@ use super::super::definition::{StateKind, Value};
 use super::super::running::{Running, Saved, Unit, period, real};
 use super::average::{Average, Averaged, Same};
 use super::cascade::Cascade;
-use super::past::room;
 
 pub(crate) static UNIT: Unit = Unit { name: "t3", kind: StateKind::Recursive, keeps: "the six averages so far", start };
 
@@ -21,7 +20,7 @@ pub(crate) fn t3(period: usize, factor: f64) -> Box<dyn Average> {
     let fifth = 3.0 * (square - sixth);
     let fourth = -6.0 * square - 3.0 * (factor - sixth);
     let third = 1.0 + 3.0 * factor - sixth + 3.0 * square;
-    Box::new(T3 { averages: Cascade::new(period), weights: [third, fourth, fifth, sixth], scratch: Default::default() })
+    Box::new(T3 { averages: Cascade::new(period), weights: [third, fourth, fifth, sixth] })
 }
 
 #[derive(Debug)]
@@ -29,7 +28,6 @@ struct T3 {
     averages: Cascade<6>,
     /// Of the third to the sixth average.
     weights: [f64; 4],
-    scratch: [Vec<f64>; 5],
 }
 
 impl Average for T3 {
@@ -42,13 +40,11 @@ impl Average for T3 {
     }
 
     fn run(&mut self, input: &[f64], out: &mut [f64]) {
-        let [first, second, third, fourth, fifth] = self.scratch.each_mut().map(|it| room(it, input.len()));
-        self.averages.run(input, [first, second, &mut *third, &mut *fourth, &mut *fifth, &mut *out]);
-        let [w3, w4, w5, w6] = self.weights;
-        let averages = third.iter().zip(fourth).zip(fifth);
-        for (out, ((third, fourth), fifth)) in out.iter_mut().zip(averages) {
-            *out = w3 * third + (w4 * *fourth + (w6 * *out + w5 * *fifth));
-        }
+        let factors = self.averages.factors();
+        let [w3, w4, w5, w6]: [f64; 4] = std::array::from_fn(|k| self.weights[k] * factors[k + 2]);
+        self.averages.run(input, out, |[_, _, third, fourth, fifth, sixth]| {
+            w3 * third + (w4 * fourth + (w6 * sixth + w5 * fifth))
+        });
     }
 
     fn save(&self, state: &mut Vec<f64>) {

@@ -4,7 +4,6 @@ use super::super::definition::{StateKind, Value};
 use super::super::running::{Running, Saved, Unit, period};
 use super::average::{Average, Averaged};
 use super::cascade::Cascade;
-use super::past::room;
 
 pub(crate) static UNIT: Unit =
     Unit { name: "tema", kind: StateKind::Recursive, keeps: "the three averages so far", start };
@@ -16,12 +15,11 @@ fn start(values: &[Value]) -> Option<Box<dyn Running>> {
 #[derive(Debug)]
 pub(crate) struct Tema {
     averages: Cascade<3>,
-    scratch: [Vec<f64>; 2],
 }
 
 impl Tema {
     pub(crate) fn new(period: usize) -> Self {
-        Self { averages: Cascade::new(period), scratch: Default::default() }
+        Self { averages: Cascade::new(period) }
     }
 }
 
@@ -35,11 +33,10 @@ impl Average for Tema {
     }
 
     fn run(&mut self, input: &[f64], out: &mut [f64]) {
-        let [second, third] = self.scratch.each_mut().map(|it| room(it, input.len()));
-        self.averages.run(input, [&mut *out, &mut *second, &mut *third]);
-        for ((out, second), third) in out.iter_mut().zip(second).zip(third) {
-            *out = *third + (3.0 * *out - 3.0 * *second);
-        }
+        let [first, second, third] = self.averages.factors();
+        let weights = [3.0 * first, 3.0 * second, third];
+        self.averages
+            .run(input, out, |[first, second, third]| weights[2] * third + (weights[0] * first - weights[1] * second));
     }
 
     fn save(&self, state: &mut Vec<f64>) {

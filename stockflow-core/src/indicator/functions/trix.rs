@@ -4,7 +4,6 @@ use super::super::definition::{StateKind, Value};
 use super::super::running::{Out, Running, Unit, period};
 use super::cascade::Cascade;
 use super::decay::PASS;
-use super::past::room;
 use super::restored::restored;
 
 pub(crate) static UNIT: Unit = Unit {
@@ -15,7 +14,7 @@ pub(crate) static UNIT: Unit = Unit {
 };
 
 fn start(values: &[Value]) -> Option<Box<dyn Running>> {
-    Some(Box::new(Trix { averages: Cascade::new(period(values, 0)), before: 0.0, scratch: Default::default() }))
+    Some(Box::new(Trix { averages: Cascade::new(period(values, 0)), before: 0.0 }))
 }
 
 #[derive(Debug)]
@@ -23,7 +22,6 @@ struct Trix {
     averages: Cascade<3>,
     /// The third average at the last row.
     before: f64,
-    scratch: [Vec<f64>; 3],
 }
 
 impl Running for Trix {
@@ -35,13 +33,14 @@ impl Running for Trix {
     fn update(&mut self, inputs: &[&[f64]], outputs: &mut [Out<'_>]) -> Result<(), String> {
         let ([input], [out]) = (inputs, outputs) else { return Err("it reads one series and gives one".into()) };
         for (input, out) in input.chunks(PASS).zip(out.real().chunks_mut(PASS)) {
-            let [first, second, third] = self.scratch.each_mut().map(|it| room(it, input.len()));
-            // Within its lookback the third average is nothing: it stays what no state can tell from another.
-            third.fill(0.0);
-            self.averages.run(input, [first, second, &mut *third]);
-            for (out, average) in out.iter_mut().zip(third) {
-                *out = if self.before != 0.0 { (*average / self.before - 1.0) * 100.0 } else { 0.0 };
-                self.before = *average;
+            // The factor that they lack is the same for all of them, and only their ratios count. Within its lookback
+            // the third average is 0.
+            self.averages.run(input, out, |[_, _, third]| third);
+            for out in out {
+                let average = *out;
+                let change = (average / self.before - 1.0) * 100.0;
+                *out = if self.before == 0.0 { 0.0 } else { change };
+                self.before = average;
             }
         }
         Ok(())

@@ -91,15 +91,36 @@ impl Sums {
         if at == rows.len() {
             return;
         }
-        let mut sums = *self;
-        let moves = rows[at..].iter().zip(&rows[at - period..]).zip(rows.windows(period).skip(at + 1 - period));
-        for (out, ((row, old), window)) in out[at - known..].iter_mut().zip(moves) {
-            let (row, old) = (row - sums.shift, old - sums.shift);
-            sums.plain += row - old;
-            sums.squares += row * row - old * old;
-            *out = sums.value(window);
+        while at < rows.len() {
+            // What changes with each row is kept out of reach of the rare renewal, so that it stays in registers.
+            let n = (self.left - 1).min(rows.len() - at);
+            let moves = rows[at..at + n].iter().zip(&rows[at - period..]);
+            let Self { share, shift, mut plain, mut squares, mut peak, .. } = *self;
+            let mut done = 0;
+            let mut is_worn = false;
+            for (out, (row, old)) in out[at - known..].iter_mut().zip(moves) {
+                let (row, old) = (row - shift, old - shift);
+                plain += row - old;
+                squares += row * row - old * old;
+                peak = if squares > peak { squares } else { peak };
+                let mean = plain * share;
+                let variance = squares * share - mean * mean;
+                *out = variance;
+                done += 1;
+                if variance < WORN * (peak * share) {
+                    is_worn = true;
+                    break;
+                }
+            }
+            *self = Self { plain, squares, peak, left: self.left - done, ..*self };
+            at += done;
+            if is_worn {
+                out[at - known - 1] = self.renew(&rows[at - period..at]);
+            } else if at < rows.len() {
+                out[at - known] = self.renew(&rows[at + 1 - period..=at]);
+                at += 1;
+            }
         }
-        *self = sums;
     }
 
     fn add(&mut self, rows: &[f64]) {
@@ -111,7 +132,7 @@ impl Sums {
     }
 
     #[inline(always)]
-    fn from_sums(&self) -> f64 {
+    fn spread(&self) -> f64 {
         let mean = self.plain * self.share;
         self.squares * self.share - mean * mean
     }
@@ -120,7 +141,7 @@ impl Sums {
     #[inline(always)]
     fn value(&mut self, window: &[f64]) -> f64 {
         self.peak = if self.squares > self.peak { self.squares } else { self.peak };
-        let variance = self.from_sums();
+        let variance = self.spread();
         self.left -= 1;
         if variance < WORN * (self.peak * self.share) || self.left == 0 { self.renew(window) } else { variance }
     }
@@ -130,11 +151,11 @@ impl Sums {
     fn renew(&mut self, window: &[f64]) -> f64 {
         self.left = RENEWAL * self.period;
         self.around(window.iter().sum::<f64>() * self.share, window);
-        let mut variance = self.from_sums();
+        let mut variance = self.spread();
         if let (true, Some(last)) = (variance < WORN * (self.squares * self.share), window.last()) {
             // The mean is so far from all rows, by rounding, that one of them is nearer.
             self.around(*last, window);
-            variance = self.from_sums();
+            variance = self.spread();
         }
         self.peak = self.squares;
         if variance < NOTHING * (self.squares * self.share) { 0.0 } else { variance }

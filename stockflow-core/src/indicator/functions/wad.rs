@@ -1,5 +1,7 @@
 //! Williams' accumulation and distribution: how far each close is from the far end of its true range, added up. Source: TA-Lib `WAD`.
 
+use std::hint::select_unpredictable;
+
 use super::super::definition::Value;
 use super::super::running::{Running, Unit};
 use super::accumulator::{Accumulator, Step, unit};
@@ -17,15 +19,9 @@ struct Wad;
 impl Step<3, 2> for Wad {
     #[inline(always)]
     fn step([sum, last]: [f64; 2], [high, low, close]: [f64; 3], is_first: bool) -> ([f64; 2], f64) {
-        let sum = if is_first {
-            sum
-        } else if close > last {
-            sum + (close - lesser(last, low))
-        } else if close < last {
-            sum + (close - greater(last, high))
-        } else {
-            sum
-        };
+        let (rise, fall) = (close - lesser(last, low), close - greater(last, high));
+        let gain = select_unpredictable(close > last, rise, select_unpredictable(close < last, fall, 0.0));
+        let sum = if is_first { sum } else { sum + gain };
         ([sum, close], sum)
     }
 }

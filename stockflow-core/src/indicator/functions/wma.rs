@@ -3,7 +3,8 @@
 use super::super::definition::{StateKind, Value};
 use super::super::running::{Running, Saved, Unit, period};
 use super::average::{Average, Averaged, Same};
-use super::past::Past;
+use super::past::{Past, room};
+use super::rolling::Total;
 
 pub(crate) static UNIT: Unit =
     Unit { name: "wma", kind: StateKind::Window, keeps: "the sums and the rows of the window", start };
@@ -17,7 +18,7 @@ pub(crate) fn wma(period: usize) -> Box<dyn Average> {
 }
 
 /// Windows after which the sums are made anew from the rows, so that their errors do not add up.
-const RENEWAL: usize = 8;
+const RENEWAL: usize = 32;
 
 #[derive(Debug)]
 struct Wma {
@@ -27,27 +28,53 @@ struct Wma {
     sums: Sums,
     /// Rows until the sums are made anew.
     left: usize,
+    scratch: Vec<f64>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Sums {
-    plain: f64,
-    weighted: f64,
-}
-
-impl Wma {
-    fn new(period: usize) -> Self {
-        let factor = 2.0 / (period as f64 * (period + 1) as f64);
-        Self { period, factor, past: Past::new(period), sums: Sums::default(), left: RENEWAL * period }
-    }
+    plain: Total,
+    weighted: Total,
 }
 
 impl Sums {
     /// Takes in rows of the first window, of which there were `before`.
     fn fill(&mut self, before: usize, rows: &[f64]) {
+        let (mut plain, mut weighted) = (self.plain.value(), self.weighted.value());
         for (k, row) in rows.iter().enumerate() {
-            self.plain += row;
-            self.weighted += row * (before + k + 1) as f64;
+            plain += row;
+            weighted += row * (before + k + 1) as f64;
+        }
+        *self = Self { plain: Total::start(plain), weighted: Total::start(weighted) };
+    }
+
+    /// The weighted sums after these rows, which replace as many that are `period` rows older.
+    fn run(&mut self, period: usize, rows: &[f64], old: &[f64], sums: &mut [f64], out: &mut [f64]) {
+        let before = self.plain.value();
+        for (sum, (row, old)) in sums.iter_mut().zip(rows.iter().zip(old)) {
+            *sum = row - old;
+        }
+        self.plain.run(sums);
+        // A row's weight falls by one with each row that comes: the plain sum before it goes off.
+        let weight = period as f64;
+        let ([first, out_rest @ ..], [row, rest @ ..]) = (&mut *out, rows) else { return };
+        *first = weight * row - before;
+        for ((out, row), before) in out_rest.iter_mut().zip(rest).zip(sums) {
+            *out = weight * row - *before;
+        }
+        self.weighted.run(out);
+    }
+}
+
+impl Wma {
+    fn new(period: usize) -> Self {
+        Self {
+            period,
+            factor: 2.0 / (period as f64 * (period + 1) as f64),
+            past: Past::new(period),
+            sums: Sums::default(),
+            left: RENEWAL * period,
+            scratch: Vec::new(),
         }
     }
 }
@@ -64,8 +91,8 @@ impl Average for Wma {
     }
 
     fn run(&mut self, input: &[f64], out: &mut [f64]) {
-        let (period, factor, sums, left) = (self.period, self.factor, &mut self.sums, &mut self.left);
-        let weight = period as f64;
+        let (period, sums, left) = (self.period, &mut self.sums, &mut self.left);
+        let scratch = room(&mut self.scratch, input.len());
         self.past.feed([input], |known, [rows], new| {
             let out = &mut out[new];
             let mut at = known;
@@ -73,45 +100,40 @@ impl Average for Wma {
                 at = period.min(rows.len());
                 sums.fill(known, &rows[known..at]);
                 if at == period {
-                    out[at - known - 1] = sums.weighted * factor;
-                    *left -= 1;
+                    out[at - known - 1] = sums.weighted.value();
                 }
             }
             while at < rows.len() {
                 let n = (*left - 1).min(rows.len() - at);
-                let fresh = rows[at..at + n].iter().zip(&rows[at - period..]);
-                let Sums { mut plain, mut weighted } = *sums;
-                for (out, (row, old)) in out[at - known..].iter_mut().zip(fresh) {
-                    weighted += weight * row - plain;
-                    plain += row - old;
-                    *out = weighted * factor;
-                }
-                *sums = Sums { plain, weighted };
+                let (fresh, old) = (&rows[at..at + n], &rows[at - period..]);
+                sums.run(period, fresh, old, &mut scratch[..n], &mut out[at - known..at - known + n]);
                 *left -= n;
                 at += n;
                 if at < rows.len() {
                     *sums = Sums::default();
                     sums.fill(0, &rows[at + 1 - period..=at]);
-                    out[at - known] = sums.weighted * factor;
+                    out[at - known] = sums.weighted.value();
                     *left = RENEWAL * period;
                     at += 1;
                 }
             }
         });
+        for out in out {
+            *out *= self.factor;
+        }
     }
 
     fn save(&self, state: &mut Vec<f64>) {
-        state.extend([self.left as f64, self.sums.plain, self.sums.weighted]);
+        state.push(self.left as f64);
+        self.sums.plain.save(state);
+        self.sums.weighted.save(state);
         self.past.save(state);
     }
 
     fn load(&mut self, saved: &mut Saved<'_>) -> Result<(), String> {
         self.left = saved.count(RENEWAL * self.period)?.max(1);
-        self.sums = Sums { plain: saved.number()?, weighted: saved.number()? };
-        self.past.load(saved)?;
-        if self.past.known() < self.period {
-            self.left = RENEWAL * self.period;
-        }
-        Ok(())
+        self.sums.plain.load(saved)?;
+        self.sums.weighted.load(saved)?;
+        self.past.load(saved)
     }
 }

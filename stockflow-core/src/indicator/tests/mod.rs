@@ -10,6 +10,7 @@ mod docs;
 mod golden;
 mod kernel;
 mod parameters;
+mod pieces;
 mod sql;
 mod windows;
 

@@ -49,7 +49,9 @@ fn shuffled(symbol: usize, day: usize) -> u64 {
 }
 
 fn session(rows: &RecordBatch, change: impl Fn(&mut WindowOptions)) -> SessionContext {
-    let session = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(2));
+    // Parts of a table would share series.
+    let config = SessionConfig::new().with_target_partitions(2).with_repartition_file_scans(false);
+    let session = SessionContext::new_with_config(config);
     crate::functions::register(&session).unwrap();
     let batches: Vec<RecordBatch> =
         (0..rows.num_rows()).step_by(700).map(|at| rows.slice(at, 700.min(rows.num_rows() - at))).collect();
@@ -216,7 +218,8 @@ async fn states_go_in_and_come_out_and_a_limit_leaves_none() {
     check(&concat_batches(&parts[0].schema(), &parts).unwrap());
 
     let exchange = WindowStates::new([]);
-    let limited = exchange.attach("r", &session(&all, |options| options.window_memory = 1 << 20));
+    let limited = exchange.attach("r", &session(&all, |_| {}));
+    limited.sql("SET datafusion.execution.batch_size = 100").await.unwrap().collect().await.unwrap();
     let plan = limited.sql(&format!("{QUERY} LIMIT 5")).await.unwrap().create_physical_plan().await.unwrap();
     let n: usize = collect(plan, limited.task_ctx()).await.unwrap().iter().map(RecordBatch::num_rows).sum();
     assert_eq!(n, 5);
