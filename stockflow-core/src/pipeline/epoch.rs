@@ -66,7 +66,7 @@ pub(crate) struct EpochRun<'r, 'p> {
     /// The source's rows are taken to come in order.
     trusts: bool,
     /// What the indicators of fresh and of late symbols are left with.
-    states: Option<(WindowStates, WindowStates)>,
+    states: Option<EpochStates>,
     /// Bytes that its windows put on disk.
     spilled: Arc<Spilled>,
 }
@@ -213,7 +213,7 @@ impl<'r, 'p> EpochRun<'r, 'p> {
         }
         let compared = self.compare(&mut graph).await?;
         let deliveries = self.apply(&mut graph, compared.as_deref()).await?;
-        self.states = graph.at_history().map(|it| (it.fresh_states.clone(), it.late_states.clone()));
+        self.states = graph.at_history().map(EpochStates::of);
         let streams = input.unread.is_some();
         let mut notes = Vec::new();
         if !streams {
@@ -683,13 +683,13 @@ impl<'r, 'p> EpochRun<'r, 'p> {
             let basis = touched.basis.clone().or_else(|| known.and_then(|known| known.basis.clone()));
             epoch.last.insert(symbol.clone(), LastBar { ts, basis });
         }
-        let states = self.states.clone();
+        let (pipeline, states) = (self.pipeline, self.states.clone());
         let reference = self
             .step("state", None, async {
                 for delivery in deliveries {
                     let name = &delivery.relation;
-                    if let Some((fresh, late)) = states.as_ref().filter(|_| keeps_state(self.pipeline, name)) {
-                        take_states(&mut epoch, delivery, fresh, late).await?;
+                    if let Some(states) = states.as_ref().filter(|_| keeps_state(pipeline, name)) {
+                        states.take(delivery, &mut epoch).await?;
                     }
                 }
                 all.merge(&epoch);
@@ -885,35 +885,49 @@ impl<'r, 'p> EpochRun<'r, 'p> {
     }
 }
 
-/// Adds what a relation's operators were left with. A sink that holds the epoch already, or reads its rows only when it
-/// commits, has not run them to their end: they run for their states alone then.
-async fn take_states(
-    epoch: &mut State,
-    delivery: &Delivery<'_>,
-    fresh: &WindowStates,
-    late: &WindowStates,
-) -> Result<()> {
-    let name = delivery.relation.as_str();
-    let taken = |of: &WindowStates| of.take(name);
-    let (mut of_fresh, of_late) = (taken(fresh), taken(late));
-    let is_whole = of_fresh.is_some() || of_late.is_some();
-    if !is_whole || (delivery.held && of_fresh.is_none()) {
-        let mut rows = delivery.rows.frame().clone().execute_stream_partitioned().await?;
-        for stream in &mut rows {
-            while let Some(batch) = stream.next().await {
-                batch?;
-            }
+/// Where the indicators of an epoch leave their states.
+#[derive(Debug, Clone)]
+struct EpochStates {
+    fresh: WindowStates,
+    late: WindowStates,
+    /// There are such symbols.
+    has_fresh: bool,
+    has_late: bool,
+}
+
+impl EpochStates {
+    fn of(at_history: &AtHistory) -> Self {
+        Self {
+            fresh: at_history.fresh_states.clone(),
+            late: at_history.late_states.clone(),
+            has_fresh: !at_history.fresh.is_empty(),
+            has_late: !at_history.late.is_empty(),
         }
-        of_fresh = taken(fresh).or_else(|| taken(late));
-        if of_fresh.is_none() && of_late.is_none() {
+    }
+
+    /// Adds what a relation's operators were left with. A sink that holds the epoch already, or reads its rows only when it
+    /// commits, has not run them to their end: they run for their states alone then.
+    async fn take(&self, delivery: &Delivery<'_>, epoch: &mut State) -> Result<()> {
+        let name = delivery.relation.as_str();
+        let (mut fresh, mut late) = (self.fresh.take(name), self.late.take(name));
+        if (self.has_fresh && fresh.is_none()) || (self.has_late && late.is_none()) {
+            for mut stream in delivery.rows.frame().clone().execute_stream_partitioned().await? {
+                while let Some(batch) = stream.next().await {
+                    batch?;
+                }
+            }
+            fresh = fresh.or_else(|| self.fresh.take(name));
+            late = late.or_else(|| self.late.take(name));
+        }
+        if (self.has_fresh && fresh.is_none()) || (self.has_late && late.is_none()) {
             // Going on from older states would give wrong numbers in silence.
             return Err(Error::internal(format!("the indicators of `{name}` left no state, although they keep one")));
         }
+        for states in [fresh, late].into_iter().flatten() {
+            epoch.add(name, states);
+        }
+        Ok(())
     }
-    for states in [of_fresh, of_late].into_iter().flatten() {
-        epoch.add(name, states);
-    }
-    Ok(())
 }
 
 /// What stands before anything becomes visible.

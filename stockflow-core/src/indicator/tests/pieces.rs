@@ -2,8 +2,9 @@
 
 use proptest::prelude::*;
 
+use crate::indicator::definition::BarColumn;
 use crate::indicator::running::{Out, Running};
-use crate::indicator::{BarColumn, Definition, Domain, OutputKind, Value, catalogue};
+use crate::indicator::{Definition, Domain, OutputKind, Value, catalogue};
 
 /// One series for each input, all of one length.
 type Series = Vec<Vec<f64>>;
