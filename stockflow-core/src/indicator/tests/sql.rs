@@ -304,8 +304,10 @@ async fn keys(sql: &str) -> Vec<String> {
     let mut keys = Vec::new();
     let mut rest = vec![plan];
     while let Some(node) = rest.pop() {
-        if let Some(window) = node.downcast_ref::<crate::window::SymbolWindowExec>() {
-            for expr in window.window_expr() {
+        let ours = node.downcast_ref::<crate::window::SymbolWindowExec>().map(|it| it.window_expr());
+        let theirs = node.downcast_ref::<datafusion::physical_plan::windows::WindowAggExec>();
+        if let Some(exprs) = ours.or(theirs.map(|it| it.window_expr())) {
+            for expr in exprs {
                 let (call, stamp) = call_of_window(expr.as_ref()).unwrap().unwrap();
                 let stamp = stamp.unwrap();
                 assert!(stamp.key.starts_with(&call.definition().name), "{}", stamp.key);

@@ -139,12 +139,15 @@ impl Case {
     }
 }
 
+/// Symbol, interval, time, and open to volume.
+type Row = (String, String, i64, [Option<f64>; 5]);
+
 /// Bars of a few series, with holes, and short and empty ones among them.
 fn rows(random: &mut Random, order: Order, with_interval: bool, by_date: bool) -> (RecordBatch, bool) {
     let n_symbols = 1 + random.below(5);
     let holes = *random.pick(&[0, 0, 3, 20]);
     let has_ties = random.chance(4);
-    let mut series: Vec<Vec<(String, String, i64, [Option<f64>; 5])>> = Vec::new();
+    let mut series: Vec<Vec<Row>> = Vec::new();
     for symbol in 0..n_symbols {
         let intervals: &[&str] = if with_interval && random.chance(60) { &["1d", "1h"] } else { &["1d"] };
         for interval in intervals {
@@ -178,11 +181,7 @@ fn rows(random: &mut Random, order: Order, with_interval: bool, by_date: bool) -
             series.push(of);
         }
     }
-    let is_in_order = match order {
-        Order::Grouped => true,
-        Order::Interleaved => true,
-        _ => false,
-    };
+    let is_in_order = matches!(order, Order::Grouped | Order::Interleaved);
     let mut rows: Vec<_> = match order {
         Order::Grouped | Order::Shuffled | Order::Reversed | Order::Mixed => series.into_iter().flatten().collect(),
         Order::Interleaved => {
