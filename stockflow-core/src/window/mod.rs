@@ -9,9 +9,9 @@
 //!
 //! * [`SymbolWindowRule`] finds windows over a symbol's bars in a physical plan, before DataFusion enforces distribution and
 //!   order, and puts one [`SymbolWindowExec`] in their place; windows that mix in other functions are split.
-//! * [`function`] says which functions those are; [`run`] carries one of them through one series, piece by piece.
-//! * [`series`] numbers the series and checks their order; [`block`] brings rows of one series together and computes them.
-//! * [`lane`] is one partition's way through it: streaming, or kept first (on disk where memory is short) and sorted where
+//! * `function.rs` says which functions those are; `run.rs` carries one of them through one series, piece by piece.
+//! * `series.rs` numbers the series and checks their order; `block.rs` brings rows of one series together and computes them.
+//! * `lane.rs` is one partition's way through it: streaming, or kept first (on disk where memory is short) and sorted where
 //!   the rows are in no order.
 //! * [`state`] is what a session hands in and takes out, so that the next epoch goes on where this one ended.
 //! * [`codec`] sends the operator to another process.
