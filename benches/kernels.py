@@ -47,6 +47,11 @@ def compare(name: str, ours: Path, theirs: Path, rows: int) -> None:
     if x.shape != y.shape:
         raise Failed(f"{name}: {x.size / rows:g} columns, not {y.size / rows:g}")
     different = ~outputs.is_close(x, y)
+    # Near zero a difference of large numbers (adosc) is as exact as those are, not as it is itself.
+    for at in range(x.size // rows):
+        part = slice(at * rows, (at + 1) * rows)
+        scale = np.nanmedian(np.abs(y[part])) if np.isfinite(y[part]).any() else 1.0
+        different[part] &= ~(np.abs(x[part] - y[part]) <= outputs.TOLERANCE * max(scale, 1.0))
     if different.any():
         column, row = divmod(int(np.argmax(different)), rows)
         raise Failed(f"{name}: column {column} differs in {int(different.sum())} rows, first in row {row}: {x[different][0]} is not {y[different][0]}")
