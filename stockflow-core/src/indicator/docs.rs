@@ -12,7 +12,7 @@ What a function needs to go on with the next bar is kept from epoch to epoch, so
 * **recursive**: a few numbers that stand for all rows before;
 * **history**: nothing is kept, and the symbol is computed again from its history: right, and slower.
 
-An average that is chosen by name decides, too: with `mama` or `vidya` nothing is kept.
+An average that is chosen by name decides, too: with `mama`, `vidya` or `alma` nothing is kept, nor in `stochrsi` with `kama`.
 These are of kind history, because:
 
 ";

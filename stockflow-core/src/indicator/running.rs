@@ -2,7 +2,7 @@
 //!
 //! A [`Running`] gets the rows of one series in order, in pieces of any length, and gives the values of those rows.
 //! One long piece is a batch, pieces of one row are a stream, and what [`Running::save`] gives is the state that a
-//! restart goes on from. For any split into pieces the values are the same to the last bits.
+//! restart goes on from. For any split into pieces the values agree to 1e-9; kernels of ours give the same bits.
 //!
 //! What is not here: NULL (rows with one are taken out before), Arrow, where state is kept.
 

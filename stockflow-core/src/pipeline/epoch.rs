@@ -13,12 +13,12 @@ use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::datasource::MemTable;
 use datafusion::logical_expr::{Expr, cast, col, lit};
 use datafusion::prelude::DataFrame;
-use futures::StreamExt;
 
-use super::builder::{DEAD_LETTER_SINK, HistoryStep, LatePolicy, Mode, Pipeline, SinkStep};
-use super::compare::{Compared, Touched, child, compare, quote};
+use super::at_history::{AtHistory, EpochStates, keeps_state};
+use super::builder::{DEAD_LETTER_SINK, LatePolicy, Mode, Pipeline, SinkStep};
+use super::compare::{Compared, child, compare, quote};
 use super::counted::{CountedTable, RowCount};
-use super::graph::{AtHistory, Base, Graph, keeps_state};
+use super::graph::{Base, Graph};
 use super::kill_point::KillPoint;
 use super::letters::{LATE, Letters, notes_of, refused_by, rejects_of};
 use super::reference::{self, Tables};
@@ -38,7 +38,6 @@ use crate::store::{Commit, EpochKind, Intent, Read, RecordBody};
 use crate::telemetry;
 use crate::token::EpochToken;
 use crate::transform::reject_frame;
-use crate::window::state::WindowStates;
 use crate::window::{OutOfOrder, Spilled};
 
 /// How often a transactional sink may refuse rows in `commit` before the epoch fails.
@@ -103,7 +102,9 @@ impl<'r, 'p> EpochRun<'r, 'p> {
         context.epoch = intent.epoch;
         context.window = window_of(&intent);
         let trusts = streams(pipeline);
-        crate::window::trust_order(&context.session, trusts);
+        if trusts {
+            crate::window::trust_order(&context.session, true);
+        }
         let spilled = Arc::<Spilled>::default();
         context.session.state_ref().write().config_mut().set_extension(Arc::clone(&spilled));
         let attempt = format!("g{}", runner.log.generation());
@@ -213,7 +214,7 @@ impl<'r, 'p> EpochRun<'r, 'p> {
         }
         let compared = self.compare(&mut graph).await?;
         let deliveries = self.apply(&mut graph, compared.as_deref()).await?;
-        self.states = graph.at_history().map(EpochStates::of);
+        self.states = graph.at_history().map(|it| it.states.clone());
         let streams = input.unread.is_some();
         let mut notes = Vec::new();
         if !streams {
@@ -415,7 +416,7 @@ impl<'r, 'p> EpochRun<'r, 'p> {
                 let kept =
                     if read_again { compared.not_given_again(&context, history, version.as_deref()).await? } else { 0 };
                 let compared = Arc::new(compared);
-                graph.set_history(at_history(pipeline, step, &compared, version.clone(), rebuild, &state));
+                graph.set_history(AtHistory::new(pipeline, step, &compared, version.clone(), rebuild, &state));
                 Ok((letters, compared, kept))
             })
             .await;
@@ -672,7 +673,10 @@ impl<'r, 'p> EpochRun<'r, 'p> {
     ) -> Result<crate::store::StateRef> {
         let before = self.runner.log.head.commit.as_ref().map(|commit| commit.state.clone()).unwrap_or_default();
         let (Some(compared), Some(history)) = (compared, &self.pipeline.history) else { return Ok(before) };
-        let mut all = self.state().await?.as_ref().clone();
+        // Taken, so that it is changed where it stands: it counts again once this epoch is committed.
+        let state = self.state().await?;
+        self.runner.state = None;
+        let mut all = Arc::unwrap_or_clone(state);
         let store = self.pipeline.store.clone();
         let name = format!("{}/{}/state/{}/0.parquet", self.folder, self.attempt, history.relation);
         let fingerprint = self.runner.definition.input_fingerprint();
@@ -689,7 +693,7 @@ impl<'r, 'p> EpochRun<'r, 'p> {
                 for delivery in deliveries {
                     let name = &delivery.relation;
                     if let Some(states) = states.as_ref().filter(|_| keeps_state(pipeline, name)) {
-                        states.take(delivery, &mut epoch).await?;
+                        states.take(&delivery.relation, &delivery.rows, &mut epoch).await?;
                     }
                 }
                 all.merge(&epoch);
@@ -885,51 +889,6 @@ impl<'r, 'p> EpochRun<'r, 'p> {
     }
 }
 
-/// Where the indicators of an epoch leave their states.
-#[derive(Debug, Clone)]
-struct EpochStates {
-    fresh: WindowStates,
-    late: WindowStates,
-    /// There are such symbols.
-    has_fresh: bool,
-    has_late: bool,
-}
-
-impl EpochStates {
-    fn of(at_history: &AtHistory) -> Self {
-        Self {
-            fresh: at_history.fresh_states.clone(),
-            late: at_history.late_states.clone(),
-            has_fresh: !at_history.fresh.is_empty(),
-            has_late: !at_history.late.is_empty(),
-        }
-    }
-
-    /// Adds what a relation's operators were left with. A sink that holds the epoch already, or reads its rows only when it
-    /// commits, has not run them to their end: they run for their states alone then.
-    async fn take(&self, delivery: &Delivery<'_>, epoch: &mut State) -> Result<()> {
-        let name = delivery.relation.as_str();
-        let (mut fresh, mut late) = (self.fresh.take(name), self.late.take(name));
-        if (self.has_fresh && fresh.is_none()) || (self.has_late && late.is_none()) {
-            for mut stream in delivery.rows.frame().clone().execute_stream_partitioned().await? {
-                while let Some(batch) = stream.next().await {
-                    batch?;
-                }
-            }
-            fresh = fresh.or_else(|| self.fresh.take(name));
-            late = late.or_else(|| self.late.take(name));
-        }
-        if (self.has_fresh && fresh.is_none()) || (self.has_late && late.is_none()) {
-            // Going on from older states would give wrong numbers in silence.
-            return Err(Error::internal(format!("the indicators of `{name}` left no state, although they keep one")));
-        }
-        for states in [fresh, late].into_iter().flatten() {
-            epoch.add(name, states);
-        }
-        Ok(())
-    }
-}
-
 /// What stands before anything becomes visible.
 struct Prepared<'p> {
     input: Input,
@@ -1001,45 +960,6 @@ pub(crate) fn streams(pipeline: &Pipeline) -> bool {
     pipeline.history.is_none()
         && pipeline.source.replay() == Replay::Exact
         && pipeline.source.relations().iter().all(|relation| reads_once(&relation.name))
-}
-
-/// The epoch at the history relation: which symbols go on from their state, and with what.
-fn at_history(
-    pipeline: &Pipeline,
-    step: &HistoryStep,
-    compared: &Arc<Compared>,
-    version: Option<String>,
-    rebuild: bool,
-    state: &State,
-) -> AtHistory {
-    let relations: BTreeSet<String> = pipeline
-        .sinks
-        .iter()
-        .map(|sink| pipeline.sink_relation(sink))
-        .filter(|name| keeps_state(pipeline, name))
-        .collect();
-    let goes_on = |symbol: &String, touched: &Touched| {
-        // Prices on another basis do not go on from where these were; what is computed from all of them finds that out.
-        let same_basis = state.last.get(symbol).is_none_or(|last| last.basis == touched.basis);
-        let has_states = !touched.known || relations.iter().all(|name| state.holds(name, symbol));
-        !touched.late && !rebuild && same_basis && has_states
-    };
-    let (mut fresh, mut late) = (BTreeSet::new(), BTreeSet::new());
-    for (symbol, touched) in &compared.touched {
-        let part = if goes_on(symbol, touched) { &mut fresh } else { &mut late };
-        part.insert(symbol.clone());
-    }
-    let states = relations.iter().map(|name| (name.clone(), state.of(name, &fresh)));
-    AtHistory {
-        compared: Arc::clone(compared),
-        history: Arc::clone(&step.history),
-        version,
-        rebuild,
-        fresh_states: WindowStates::new(states),
-        late_states: WindowStates::new([]),
-        fresh,
-        late,
-    }
 }
 
 fn reference_tables(pipeline: &Pipeline, context: &EpochContext) -> Result<BTreeMap<String, Relation>> {

@@ -1,20 +1,17 @@
 //! Evaluates the relations of a pipeline over one of several bases.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
 
 use datafusion::prelude::DataFrame;
 
-use super::builder::{Pipeline, Step};
+use super::at_history::{AtHistory, keeps_state};
+use super::builder::Pipeline;
 use super::clock::refuse_volatile;
-use super::compare::Compared;
 use crate::context::EpochContext;
 use crate::error::{Error, Result};
-use crate::history::History;
 use crate::relation::{Relation, Relations};
 use crate::transform::{Scope, scope_of};
-use crate::window::state::WindowStates;
 
 /// What stands at the history relation when a relation after it is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,43 +46,6 @@ impl Base {
         match self {
             Self::Epoch | Self::Fresh | Self::Late | Self::Touched | Self::TouchedBefore => Self::TouchedBefore,
             Self::All | Self::AllBefore => Self::AllBefore,
-        }
-    }
-}
-
-/// The epoch at the history relation: what its bases are made from, when they are asked for.
-#[derive(Debug)]
-pub(crate) struct AtHistory {
-    pub(crate) compared: Arc<Compared>,
-    pub(crate) history: Arc<dyn History>,
-    /// The pinned version.
-    pub(crate) version: Option<String>,
-    /// Everything is computed again; what was there before does not matter.
-    pub(crate) rebuild: bool,
-    /// Symbols whose indicators go on from their state, and those that are computed from history.
-    pub(crate) fresh: BTreeSet<String>,
-    pub(crate) late: BTreeSet<String>,
-    /// The states that fresh symbols begin with, and where all leave theirs.
-    pub(crate) fresh_states: WindowStates,
-    pub(crate) late_states: WindowStates,
-}
-
-impl AtHistory {
-    /// The rows at the history relation for a base.
-    async fn view(&self, epoch: &EpochContext, base: Base) -> Result<Relation> {
-        let (history, version) = (self.history.as_ref(), self.version.as_deref());
-        let compared = &self.compared;
-        let touched = || compared.touched.keys().cloned().collect::<BTreeSet<String>>();
-        match base {
-            Base::Epoch => Ok(compared.changed.clone()),
-            Base::Fresh => compared.of(epoch, &self.fresh).await,
-            Base::Late => compared.merged(epoch, history, version, Some(&self.late)).await,
-            Base::Touched => compared.merged(epoch, history, version, Some(&touched())).await,
-            Base::All => compared.merged(epoch, history, version, None).await,
-            Base::TouchedBefore | Base::AllBefore => match version {
-                Some(version) => compared.before(epoch, history, version, base == Base::AllBefore).await,
-                None => Err(Error::internal("the history before its first version was asked for")),
-            },
         }
     }
 }
@@ -152,8 +112,8 @@ impl<'a> Graph<'a> {
         let mut context = self.epoch.clone();
         let Some(at_history) = self.at_history.as_ref().filter(|_| self.keeps_state(step)) else { return context };
         let states = match base {
-            Base::Fresh => &at_history.fresh_states,
-            Base::Late | Base::All => &at_history.late_states,
+            Base::Fresh => &at_history.states.fresh,
+            Base::Late | Base::All => &at_history.states.late,
             Base::Epoch | Base::Touched | Base::TouchedBefore | Base::AllBefore => return context,
         };
         context.session = states.attach(step, &context.session);
@@ -282,40 +242,5 @@ impl<'a> Graph<'a> {
     /// The scope of a step as it was found.
     pub(crate) fn scope_of_step(&self, idx: usize) -> Option<Scope> {
         self.scopes.get(&idx).copied()
-    }
-}
-
-/// As [`Graph::keeps_state`].
-pub(crate) fn keeps_state(pipeline: &Pipeline, name: &str) -> bool {
-    let mut name = name.to_owned();
-    let mut has_state = false;
-    loop {
-        if pipeline.history.as_ref().is_some_and(|history| history.relation == name) {
-            return has_state;
-        }
-        let Some((idx, step)) = pipeline.step_of(&name).and_then(|idx| Some((idx, pipeline.steps.get(idx)?))) else {
-            return false;
-        };
-        if step.name != name || !step.transform.reads().is_empty() || !is_one_to_one(step) {
-            return false;
-        }
-        if step.transform.scope() != Scope::Row {
-            if !step.transform.keeps_state() {
-                return false;
-            }
-            has_state = true;
-        }
-        name = pipeline.step_input(idx);
-    }
-}
-
-/// Whether a step gives one row per row under the same key, worked out from that row and earlier ones.
-pub(crate) fn is_one_to_one(step: &Step) -> bool {
-    let definition = step.transform.definition();
-    match definition.get("type").and_then(serde_json::Value::as_str) {
-        Some("indicators") => true,
-        // An action reaches back to the first bar; the ratio stands in the bar itself.
-        Some("adjust") => definition.get("by").is_some_and(|by| by == "ratio"),
-        _ => false,
     }
 }

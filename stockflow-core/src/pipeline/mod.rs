@@ -3,6 +3,7 @@
 //! Read in this order: [`Pipeline`] and its builder, [`Guarantee`], then `run.rs` (a run: claim, open, one epoch after the
 //! other) and `epoch.rs` (one epoch in the order of its protocol).
 
+mod at_history;
 mod builder;
 mod clock;
 mod compare;

@@ -7,9 +7,10 @@ use datafusion::functions_aggregate::expr_fn::count;
 use datafusion::logical_expr::{Expr, JoinType, ident, lit};
 use datafusion::prelude::DataFrame;
 
+use super::at_history::is_one_to_one;
 use super::builder::{Pipeline, SinkStep};
 use super::compare::{Compared, child, has_time};
-use super::graph::{Base, Graph, SideOutputs, is_one_to_one};
+use super::graph::{Base, Graph, SideOutputs};
 use super::latest::latest;
 use crate::context::EpochContext;
 use crate::error::Result;

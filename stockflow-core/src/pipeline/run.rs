@@ -204,7 +204,9 @@ impl Pipeline {
     }
 
     /// Commits a position without reading or delivering anything.
-    pub(crate) async fn commit_position(&self, to: u64, checkpoint: Checkpoint, state: StateRef) -> Result<Checkpoint> {
+    ///
+    /// The state of back then does not know the bars that the history has got since: it is made anew, symbol by symbol.
+    pub(crate) async fn commit_position(&self, to: u64, checkpoint: Checkpoint) -> Result<Checkpoint> {
         let refuse = |reason: &str| Error::InvalidPipeline { pipeline: self.name.clone(), reason: reason.into() };
         let head = self.store.head_of(&self.name).await?;
         if let Some(open) = &head.open {
@@ -233,7 +235,7 @@ impl Pipeline {
             checkpoint: log.head.checkpoint.delta(&checkpoint),
             pins: None,
             dead_letters: None,
-            state,
+            state: StateRef::default(),
             left_out: Vec::new(),
             rows: BTreeMap::new(),
             tables: last.map(|commit| commit.tables).unwrap_or_default(),

@@ -83,7 +83,7 @@ impl Pipeline {
     /// [`Error::InvalidParameter`] if the store has no such epoch.
     pub async fn rewind(&self, epoch: u64) -> Result<Checkpoint> {
         let found = self.store.at_epoch(epoch).await?;
-        let Some((commit, checkpoint)) = found else {
+        let Some((_, checkpoint)) = found else {
             let last = self.store.head().await?.commit.map_or(0, |commit| commit.epoch);
             return Err(Error::parameter(
                 "checkpoint",
@@ -91,9 +91,7 @@ impl Pipeline {
                 format!("{epoch} is not in the store, whose last one is {last}"),
             ));
         };
-        // The state of back then does not know the bars that the history has got since: it is made anew, symbol by symbol.
-        let _ = commit;
-        self.commit_position(epoch, checkpoint, crate::store::StateRef::default()).await
+        self.commit_position(epoch, checkpoint).await
     }
 
     /// Commits the beginning as a new epoch: everything is read again. Fences a running pipeline.
@@ -102,6 +100,6 @@ impl Pipeline {
     ///
     /// What writing the store gives.
     pub async fn reset(&self) -> Result<Checkpoint> {
-        self.commit_position(0, Checkpoint::new(), crate::store::StateRef::default()).await
+        self.commit_position(0, Checkpoint::new()).await
     }
 }

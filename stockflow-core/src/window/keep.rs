@@ -94,7 +94,7 @@ impl Keep {
             writer.finish()?;
             let path = file.path().ok_or_else(|| exec_datafusion_err!("a spill file without a path"))?;
             let reader = StreamReader::try_new(BufReader::with_capacity(1 << 20, File::open(path)?), None)?;
-            on_disk = Some((file, reader));
+            on_disk = Some(OnDisk { reader, _file: file });
         }
         let reservation = self.reservation;
         let in_memory = self.batches.into_iter().map(move |batch| {
@@ -102,14 +102,22 @@ impl Keep {
             reservation.shrink(size.min(reservation.size()));
             Ok(batch)
         });
-        let from_disk = on_disk.into_iter().flat_map(|(file, reader)| {
-            reader.map(move |batch| {
-                // The file lives as long as somebody reads it.
-                let _ = &file;
-                Ok(batch?)
-            })
-        });
-        Ok(in_memory.chain(from_disk))
+        Ok(in_memory.chain(on_disk.into_iter().flatten()))
+    }
+}
+
+/// Rows that come back from disk.
+struct OnDisk {
+    reader: StreamReader<BufReader<File>>,
+    /// The file lives as long as somebody reads it.
+    _file: Arc<dyn SpillFile>,
+}
+
+impl Iterator for OnDisk {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.reader.next().map(|batch| Ok(batch?))
     }
 }
 

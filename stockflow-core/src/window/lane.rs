@@ -150,7 +150,7 @@ impl Lane {
             let batch = batch?;
             if is_sound {
                 let seen = order.see(&batch, true)?;
-                comes_back |= seen.comes_back;
+                comes_back |= seen.comes_back.is_some();
                 is_sound = seen.broken.is_none();
             }
             keep.push(batch)?;
@@ -178,8 +178,11 @@ impl Lane {
         let is_on_disk = keep.is_on_disk();
         let (budget, reservation, disk) = (self.budget, self.reservation.new_empty(), Arc::clone(&self.disk));
         let mut flow = Flow::new(self, Some(Shape::Grouped))?;
+        // What is being sorted is in memory whatever the pool says; it shall know.
+        let sorting = reservation.new_empty();
         if !is_on_disk {
             let batches = keep.replay()?.collect::<Result<Vec<_>>>()?;
+            sorting.resize(sorted_size(&batches));
             for batch in sort(&spec, &batches)? {
                 if !flow.push(batch?, out).await? {
                     return Ok(());
@@ -223,6 +226,7 @@ impl Lane {
             }
             flow.lane.tell_spilled(keep.spilled);
             let batches = keep.replay()?.collect::<Result<Vec<_>>>()?;
+            sorting.resize(sorted_size(&batches));
             for batch in sort(&spec, &batches)? {
                 if !flow.push(batch?, out).await? {
                     return Ok(());
@@ -238,6 +242,12 @@ fn evaluate<'a>(
     batch: &RecordBatch,
 ) -> Result<Vec<ArrayRef>> {
     exprs.map(|it| it.evaluate(batch)?.into_array(batch.num_rows())).collect()
+}
+
+/// Bytes of some batches and of the places of their rows in order.
+fn sorted_size(batches: &[RecordBatch]) -> usize {
+    let place = size_of::<(OrderKey, u32, u32)>();
+    batches.iter().map(|it| it.get_array_memory_size() + it.num_rows() * place).sum()
 }
 
 /// Rows by series in the order of their first row, each series by time.
@@ -278,8 +288,8 @@ fn sort<'a>(spec: &Spec, batches: &'a [RecordBatch]) -> Result<impl Iterator<Ite
 /// What was seen in a batch.
 #[derive(Debug, Default)]
 struct Seen {
-    /// A series that was thought to be over goes on.
-    comes_back: bool,
+    /// The first series that was thought to be over and goes on.
+    comes_back: Option<u32>,
     /// The first row that is out of order.
     broken: Option<(u32, String)>,
 }
@@ -348,7 +358,9 @@ impl Order {
         for run in &runs {
             let last = &mut self.last[run.series as usize];
             if self.current != Some(run.series) {
-                seen.comes_back |= last.is_some();
+                if last.is_some() {
+                    seen.comes_back.get_or_insert(run.series);
+                }
                 self.current = Some(run.series);
             }
             if let Some(row) = times.break_in(run.start, run.len, last.as_ref(), ties) {
@@ -469,8 +481,7 @@ impl Flow {
         if let Some((series, reason)) = seen.broken {
             return Err(self.out_of_order(series, reason));
         }
-        if seen.comes_back && self.shape == Some(Shape::Grouped) {
-            let series = self.order.runs.first().map_or(0, |it| it.series);
+        if let Some(series) = seen.comes_back.filter(|_| self.shape == Some(Shape::Grouped)) {
             return Err(self.out_of_order(series, "a series goes on after others had begun".into()));
         }
         self.own_new_series()?;

@@ -65,7 +65,14 @@ fn window(node: &Arc<dyn ExecutionPlan>) -> Option<Window<'_>> {
     node.downcast_ref::<BoundedWindowAggExec>().map(|it| (it.window_expr(), it.input()))
 }
 
-type Group = (Vec<Arc<dyn PhysicalExpr>>, Vec<PhysicalSortExpr>, Vec<usize>);
+/// Expressions of one node over one window.
+struct Group {
+    keys: Vec<Arc<dyn PhysicalExpr>>,
+    times: Vec<PhysicalSortExpr>,
+    /// Their places in the node.
+    members: Vec<usize>,
+    has_indicator: bool,
+}
 
 fn replace(
     exprs: &[Arc<dyn WindowExpr>],
@@ -77,20 +84,28 @@ fn replace(
     let mut groups: Vec<Group> = Vec::new();
     let mut others = Vec::new();
     for (at, expr) in exprs.iter().enumerate() {
-        if Function::of(expr)?.is_none() {
+        let Some(function) = Function::of(expr)? else {
             others.push(at);
             continue;
-        }
-        match groups.iter_mut().find(|(keys, order, _)| expr.partition_by() == keys && expr.order_by() == order) {
-            Some((_, _, members)) => members.push(at),
-            None => groups.push((expr.partition_by().to_vec(), expr.order_by().to_vec(), vec![at])),
+        };
+        let has_indicator = function.is_indicator();
+        match groups.iter_mut().find(|it| expr.partition_by() == it.keys && expr.order_by() == it.times) {
+            Some(group) => {
+                group.members.push(at);
+                group.has_indicator |= has_indicator;
+            }
+            None => groups.push(Group {
+                keys: expr.partition_by().to_vec(),
+                times: expr.order_by().to_vec(),
+                members: vec![at],
+                has_indicator,
+            }),
         }
     }
     let mut plan = Arc::clone(input);
     let mut order: Vec<usize> = Vec::new();
-    for (keys, times, members) in groups {
+    for Group { keys, times, members, has_indicator } in groups {
         let own: Vec<_> = members.iter().map(|at| Arc::clone(&exprs[*at])).collect();
-        let has_indicator = own.iter().map(Function::of).any(|it| matches!(it, Ok(Some(it)) if it.is_indicator()));
         if !has_indicator && !is_over_bars(&keys, &times) {
             others.extend(members);
             continue;

@@ -3,8 +3,8 @@
 //! To add one, write its file after the model of [`sma`] and name it in [`UNITS`]. The golden values judge the numbers,
 //! the tests over the whole catalogue judge pieces and restarts.
 //!
-//! What is not here: functions that can see their last rows only ([`window`] runs TA-Lib over those rows), and
-//! functions that TA-Lib computes over all rows at once.
+//! Functions that can see their last rows only have no file: [`window`] runs TA-Lib over those rows. Those that TA-Lib
+//! computes over all rows at once stand in [`stateless`], each with the reason.
 
 pub(crate) mod ac;
 pub(crate) mod accumulator;
@@ -61,6 +61,7 @@ pub(crate) mod natr;
 pub(crate) mod nvi;
 pub(crate) mod obv;
 pub(crate) mod oscillator;
+pub(crate) mod parabolic;
 pub(crate) mod past;
 pub(crate) mod peak;
 pub(crate) mod percentb;

@@ -4,36 +4,42 @@ use super::super::definition::{StateKind, Value};
 use super::super::running::{Running, Unit, period};
 use super::directional::{Directional, Gains, Ratio, Sums};
 
-pub(crate) static UNIT: Unit =
-    Unit { name: "plus_di", kind: StateKind::Recursive, keeps: "the decaying sums and the last bar", start };
+pub(crate) static UNIT: Unit = Unit {
+    name: "plus_di",
+    kind: StateKind::Recursive,
+    keeps: "the decaying sums and the last bar",
+    start: start::<true>,
+};
 
-fn start(values: &[Value]) -> Option<Box<dyn Running>> {
+/// Either of the two indicators: the upward one, or the downward.
+pub(crate) fn start<const UP: bool>(values: &[Value]) -> Option<Box<dyn Running>> {
     let period = period(values, 0);
     // TA-Lib gives a fraction instead of a percentage where nothing is smoothed.
     let whole = if period <= 1 { 1.0 } else { 100.0 };
-    Some(Box::new(Directional::new(period, Share { whole })))
+    Some(Box::new(Directional::new(period, Share::<UP> { whole })))
 }
 
 #[derive(Debug)]
-struct Share {
+struct Share<const UP: bool> {
     whole: f64,
 }
 
-impl Ratio for Share {
-    const NEEDS: [bool; 3] = [true, false, true];
+impl<const UP: bool> Ratio for Share<UP> {
+    const NEEDS: [bool; 3] = [UP, !UP, true];
 
     #[inline(always)]
-    fn row(&mut self, plus: f64, _: f64, range: f64) -> f64 {
-        share(self.whole, plus, range)
+    fn row(&mut self, plus: f64, minus: f64, range: f64) -> f64 {
+        share(self.whole, if UP { plus } else { minus }, range)
     }
 
     #[inline(always)]
     fn rows(&mut self, sums: &mut Sums, gains: Gains<'_>, out: &mut [f64]) {
         let whole = self.whole;
         sums.range.run(gains.range);
-        sums.plus.run(gains.plus);
-        for ((out, plus), range) in out.iter_mut().zip(gains.plus).zip(gains.range) {
-            *out = share(whole, *plus, *range);
+        let (sum, gains_of) = if UP { (&mut sums.plus, gains.plus) } else { (&mut sums.minus, gains.minus) };
+        sum.run(gains_of);
+        for ((out, movement), range) in out.iter_mut().zip(gains_of).zip(gains.range) {
+            *out = share(whole, *movement, *range);
         }
     }
 }

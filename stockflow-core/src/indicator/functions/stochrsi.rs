@@ -4,7 +4,7 @@
 use super::super::definition::{StateKind, Value};
 use super::super::running::{Out, Running, Unit, period};
 use super::decay::PASS;
-use super::ma::{average, kind};
+use super::ma::{Kind, average, kind};
 use super::past::room;
 use super::restored::restored;
 use super::rsi::Rsi;
@@ -18,8 +18,13 @@ pub(crate) static UNIT: Unit = Unit {
 };
 
 fn start(values: &[Value]) -> Option<Box<dyn Running>> {
+    let kind = kind(values, 3)?;
+    if kind == Kind::Kama {
+        // It makes the last bits of a flat line large, so only TA-Lib's own order of operations gives TA-Lib's values.
+        return None;
+    }
     let rsi = Rsi::new(period(values, 0));
-    let stochastic = Stochf::new(period(values, 1), average(kind(values, 3)?, period(values, 2))?);
+    let stochastic = Stochf::new(period(values, 1), average(kind, period(values, 2))?);
     Some(Box::new(Stochrsi { left: rsi.lookback(), rsi, stochastic, scratch: Vec::new() }))
 }
 
