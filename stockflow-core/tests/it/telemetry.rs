@@ -108,6 +108,9 @@ fn every_step_of_an_epoch_has_a_span_and_its_metrics() {
     let (recorder, steps) = (Recorder::default(), Steps::default());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let subscriber = tracing_subscriber::registry().with(steps.clone());
+    // While a process has one subscriber only, a place that a thread without it (another test) comes to first counts as
+    // of no interest to anybody; with two, all of them are asked.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     let world = World::new();
     world.push("AAA", &[(0, 1.0), (1, 2.0)]);
     world.source.push_undecodable("AAA", "x", "no JSON");
