@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures::StreamExt;
 
 use super::builder::{HistoryStep, Pipeline, Step};
+use super::carry::Carries;
 use super::compare::{Compared, Touched};
 use super::graph::Base;
 use super::state::State;
@@ -30,6 +31,8 @@ pub(crate) struct AtHistory {
     pub(crate) fresh: BTreeSet<String>,
     pub(crate) late: BTreeSet<String>,
     pub(crate) states: EpochStates,
+    /// Queries that go on from state.
+    pub(crate) carries: Carries,
 }
 
 impl AtHistory {
@@ -61,13 +64,9 @@ impl AtHistory {
         version: Option<String>,
         rebuild: bool,
         state: &State,
+        carries: Carries,
     ) -> Self {
-        let relations: BTreeSet<String> = pipeline
-            .sinks
-            .iter()
-            .map(|sink| pipeline.sink_relation(sink))
-            .filter(|name| keeps_state(pipeline, name))
-            .collect();
+        let relations = stateful(pipeline, &carries);
         let goes_on = |symbol: &String, touched: &Touched| {
             // Prices on another basis do not go on from where these were; what is computed from all of them finds that out.
             let same_basis = state.last.get(symbol).is_none_or(|last| last.basis == touched.basis);
@@ -88,11 +87,13 @@ impl AtHistory {
             states: EpochStates {
                 fresh: WindowStates::new(states),
                 late: WindowStates::new([]),
+                relations,
                 has_fresh: !fresh.is_empty(),
                 has_late: !late.is_empty(),
             },
             fresh,
             late,
+            carries,
         }
     }
 }
@@ -102,6 +103,8 @@ impl AtHistory {
 pub(crate) struct EpochStates {
     pub(crate) fresh: WindowStates,
     pub(crate) late: WindowStates,
+    /// The relations that keep some.
+    pub(crate) relations: BTreeSet<String>,
     /// There are such symbols.
     has_fresh: bool,
     has_late: bool,
@@ -110,9 +113,11 @@ pub(crate) struct EpochStates {
 impl EpochStates {
     /// Adds what a relation's operators were left with. A sink that holds the epoch already, or reads its rows only when it
     /// commits, has not run them to their end: they run for their states alone then.
-    pub(crate) async fn take(&self, name: &str, rows: &EpochRows, epoch: &mut State) -> Result<()> {
+    pub(crate) async fn take(&self, name: &str, rows: Option<&EpochRows>, epoch: &mut State) -> Result<()> {
         let (mut fresh, mut late) = (self.fresh.take(name), self.late.take(name));
-        if (self.has_fresh && fresh.is_none()) || (self.has_late && late.is_none()) {
+        if let Some(rows) = rows
+            && ((self.has_fresh && fresh.is_none()) || (self.has_late && late.is_none()))
+        {
             for mut stream in rows.frame().clone().execute_stream_partitioned().await? {
                 while let Some(batch) = stream.next().await {
                     batch?;
@@ -132,8 +137,18 @@ impl EpochStates {
     }
 }
 
-/// As [`Graph::keeps_state`].
-pub(crate) fn keeps_state(pipeline: &Pipeline, name: &str) -> bool {
+/// The relations whose indicators leave a state under their name: those that sinks take, and those that are computed once
+/// for several readers. The indicators of others are computed as a part of their reader's.
+fn stateful(pipeline: &Pipeline, carries: &Carries) -> BTreeSet<String> {
+    let names = pipeline.steps.iter().map(|step| step.name.as_str());
+    let is_own = |name: &&str| {
+        pipeline.n_readers(name) > 1 || pipeline.sinks.iter().any(|sink| pipeline.sink_relation(sink) == **name)
+    };
+    names.filter(is_own).filter(|name| keeps_state(pipeline, carries, name)).map(str::to_owned).collect()
+}
+
+/// As [`Graph::keeps_state`](super::graph::Graph::keeps_state).
+pub(crate) fn keeps_state(pipeline: &Pipeline, carries: &Carries, name: &str) -> bool {
     let mut name = name.to_owned();
     let mut has_state = false;
     loop {
@@ -143,10 +158,14 @@ pub(crate) fn keeps_state(pipeline: &Pipeline, name: &str) -> bool {
         let Some((idx, step)) = pipeline.step_of(&name).and_then(|idx| Some((idx, pipeline.steps.get(idx)?))) else {
             return false;
         };
-        if step.name != name || !step.transform.reads().is_empty() || !is_one_to_one(step) {
+        if step.name != name || !step.transform.reads().is_empty() {
             return false;
         }
-        if step.transform.scope() != Scope::Row {
+        if let Some(carry) = carries.get(&name) {
+            has_state |= carry.has_windows;
+        } else if !is_one_to_one(step) {
+            return false;
+        } else if step.transform.scope() != Scope::Row {
             if !step.transform.keeps_state() {
                 return false;
             }

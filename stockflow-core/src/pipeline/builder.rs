@@ -174,6 +174,14 @@ impl Pipeline {
         step(relation).or_else(|| relation.split_once('.').and_then(|(name, _)| step(name)))
     }
 
+    /// How many steps and sinks take a relation: with several it is computed once.
+    pub(crate) fn n_readers(&self, name: &str) -> usize {
+        let reads = |idx: usize| self.steps.get(idx).map(|step| step.transform.reads()).unwrap_or_default();
+        let steps = (0..self.steps.len())
+            .filter(|idx| self.step_input(*idx) == name || reads(*idx).iter().any(|read| read == name));
+        steps.count() + self.sinks.iter().filter(|sink| self.sink_relation(sink) == name).count()
+    }
+
     /// Whether a relation is the history relation or comes after it.
     pub(crate) fn is_after_history(&self, relation: &str) -> bool {
         let Some(history) = &self.history else { return false };

@@ -63,7 +63,7 @@ pub(crate) fn fix_clock(session: &SessionContext, now: DateTime<Utc>) {
             name,
             aliases,
             value,
-            signature: Signature::nullary(Volatility::Immutable),
+            signature: Signature::nullary(Volatility::Stable),
         }));
     }
 }

@@ -14,8 +14,9 @@ use datafusion::datasource::MemTable;
 use datafusion::logical_expr::{Expr, cast, col, lit};
 use datafusion::prelude::DataFrame;
 
-use super::at_history::{AtHistory, EpochStates, keeps_state};
+use super::at_history::{AtHistory, EpochStates};
 use super::builder::{DEAD_LETTER_SINK, LatePolicy, Mode, Pipeline, SinkStep};
+use super::carry::carries;
 use super::compare::{Compared, child, compare, quote};
 use super::counted::{CountedTable, RowCount};
 use super::graph::{Base, Graph};
@@ -391,6 +392,7 @@ impl<'r, 'p> EpochRun<'r, 'p> {
         let nothing_read = self.intent.reads_nothing;
         let read_again = rebuild && self.intent.from_start;
         let state = self.state().await?;
+        let known_carries = self.runner.carries.clone();
         let compared = self
             .step("compare", None, async {
                 let mut relation = if nothing_read {
@@ -416,11 +418,18 @@ impl<'r, 'p> EpochRun<'r, 'p> {
                 let kept =
                     if read_again { compared.not_given_again(&context, history, version.as_deref()).await? } else { 0 };
                 let compared = Arc::new(compared);
-                graph.set_history(AtHistory::new(pipeline, step, &compared, version.clone(), rebuild, &state));
-                Ok((letters, compared, kept))
+                let columns = compared.changed.schema();
+                let carries = match known_carries {
+                    Some((of, carries)) if of == columns => carries,
+                    _ => carries(pipeline, &context, &compared.changed).await?,
+                };
+                let at_history =
+                    AtHistory::new(pipeline, step, &compared, version.clone(), rebuild, &state, carries.clone());
+                graph.set_history(at_history);
+                Ok((letters, compared, kept, (columns, carries)))
             })
             .await;
-        let (late_letters, compared, kept) = match compared {
+        let (late_letters, compared, kept, carries) = match compared {
             Err(error) if error.is_object_missing() => {
                 let reason = format!(
                     "a file of the history's table is gone ({}): restore it, or remove the table's folder and run with `--rebuild`, which reads the source from its start",
@@ -435,6 +444,7 @@ impl<'r, 'p> EpochRun<'r, 'p> {
             }
             compared => compared?,
         };
+        self.runner.carries = Some(carries);
         if kept > 0 {
             self.notes.push(Note {
                 step: step.relation.clone(),
@@ -687,13 +697,15 @@ impl<'r, 'p> EpochRun<'r, 'p> {
             let basis = touched.basis.clone().or_else(|| known.and_then(|known| known.basis.clone()));
             epoch.last.insert(symbol.clone(), LastBar { ts, basis });
         }
-        let (pipeline, states) = (self.pipeline, self.states.clone());
+        let states = self.states.clone();
         let reference = self
             .step("state", None, async {
-                for delivery in deliveries {
-                    let name = &delivery.relation;
-                    if let Some(states) = states.as_ref().filter(|_| keeps_state(pipeline, name)) {
-                        states.take(&delivery.relation, &delivery.rows, &mut epoch).await?;
+                if let Some(states) = &states {
+                    let of = |name: &str| deliveries.iter().find(|it| it.relation == name).map(|it| &it.rows);
+                    // Running a sink's relation once more runs what it reads, too.
+                    let (sinks, others): (Vec<_>, Vec<_>) = states.relations.iter().partition(|it| of(it).is_some());
+                    for name in sinks.into_iter().chain(others) {
+                        states.take(name, of(name), &mut epoch).await?;
                     }
                 }
                 all.merge(&epoch);
@@ -971,7 +983,7 @@ fn reference_tables(pipeline: &Pipeline, context: &EpochContext) -> Result<BTree
 }
 
 /// The source's relations without a row.
-fn empty_input(pipeline: &Pipeline, context: &EpochContext) -> Result<BTreeMap<String, Relation>> {
+pub(crate) fn empty_input(pipeline: &Pipeline, context: &EpochContext) -> Result<BTreeMap<String, Relation>> {
     let mut given = reference_tables(pipeline, context)?;
     for relation in pipeline.source.relations() {
         let frame = context.table(Arc::clone(&relation.schema), vec![vec![]])?;

@@ -7,6 +7,7 @@ use datafusion::prelude::DataFrame;
 
 use super::at_history::{AtHistory, keeps_state};
 use super::builder::Pipeline;
+use super::carry::Carry;
 use super::clock::refuse_volatile;
 use crate::context::EpochContext;
 use crate::error::{Error, Result};
@@ -104,7 +105,12 @@ impl<'a> Graph<'a> {
     /// Whether a relation's indicators go on from state: between it and the history relation is nothing but steps that give
     /// a row for each row, at least one of them with indicators, and all of those keep a state.
     pub(crate) fn keeps_state(&self, name: &str) -> bool {
-        keeps_state(self.pipeline, name)
+        self.at_history.as_ref().is_some_and(|it| keeps_state(self.pipeline, &it.carries, name))
+    }
+
+    /// How a query goes on from state, if it does.
+    pub(crate) fn carry(&self, step: &str) -> Option<Carry> {
+        self.at_history.as_ref()?.carries.get(step).copied()
     }
 
     /// The context in which a step works over a base: its operators find and leave their states there.
@@ -142,7 +148,7 @@ impl<'a> Graph<'a> {
         if !self.done.contains_key(&(step, base)) {
             let mut outputs = Box::pin(self.apply(step, base)).await?;
             for (name, relation) in &mut outputs {
-                if self.n_readers(name) > 1 {
+                if self.pipeline.n_readers(name) > 1 {
                     relation.frame = self.epoch.share(relation.frame.clone()).await?;
                 }
             }
@@ -153,15 +159,6 @@ impl<'a> Graph<'a> {
             let known: Vec<&str> = outputs.into_iter().flat_map(BTreeMap::keys).map(String::as_str).collect();
             Error::schema(name, format!("the step gives no relation `{name}`, only `{}`", known.join("`, `")))
         })
-    }
-
-    /// How many steps and sinks take a relation: with several it is computed once.
-    fn n_readers(&self, name: &str) -> usize {
-        let pipeline = self.pipeline;
-        let reads = |idx: usize| pipeline.steps.get(idx).map(|step| step.transform.reads()).unwrap_or_default();
-        let steps = (0..pipeline.steps.len())
-            .filter(|idx| pipeline.step_input(*idx) == name || reads(*idx).iter().any(|read| read == name));
-        steps.count() + pipeline.sinks.iter().filter(|sink| pipeline.sink_relation(sink) == name).count()
     }
 
     /// Everything a step reads, then the step itself.

@@ -5,6 +5,7 @@
 
 mod at_history;
 mod builder;
+mod carry;
 mod clock;
 mod compare;
 mod counted;

@@ -71,14 +71,7 @@ async fn changed_part(
     }
     let same_axis = has_time(&relation) && keeps_time(pipeline, name);
     if scope == Scope::Row || same_axis {
-        // A corrected row may not pass a filter any more.
-        let is_late = compared.touched.values().any(|touched| touched.late);
-        if is_late && !relation.key.is_empty() && may_drop(pipeline, name) && graph.has_before() {
-            let now = graph.relation(name, Base::Touched).await?;
-            let before = graph.relation(name, Base::TouchedBefore).await?;
-            let notes = vec![gone(&relation, &now.frame, &before.frame)?];
-            graph.side.push(SideOutputs { step: name.to_owned(), rejects: Vec::new(), notes });
-        }
+        tell_gone(graph, compared, name, &relation).await?;
     }
     if scope == Scope::Row {
         return Ok(relation);
@@ -105,6 +98,18 @@ async fn changed_part(
     Ok(Relation { frame: now.except(before)?, ..relation })
 }
 
+/// A corrected row may not pass a filter any more.
+async fn tell_gone(graph: &mut Graph<'_>, compared: &Compared, name: &str, relation: &Relation) -> Result<()> {
+    let is_late = compared.touched.values().any(|touched| touched.late);
+    if is_late && !relation.key.is_empty() && may_drop(graph, name) && graph.has_before() {
+        let now = graph.relation(name, Base::Touched).await?;
+        let before = graph.relation(name, Base::TouchedBefore).await?;
+        let notes = vec![gone(relation, &now.frame, &before.frame)?];
+        graph.side.push(SideOutputs { step: name.to_owned(), rejects: Vec::new(), notes });
+    }
+    Ok(())
+}
+
 /// The rows of a relation whose indicators go on from state: fresh symbols over the epoch alone, late ones over their
 /// history, from the first changed bar on.
 async fn from_state(graph: &mut Graph<'_>, epoch: &EpochContext, compared: &Compared, name: &str) -> Result<Relation> {
@@ -113,6 +118,7 @@ async fn from_state(graph: &mut Graph<'_>, epoch: &EpochContext, compared: &Comp
         .map_or((true, false), |it| (!it.fresh.is_empty() || it.late.is_empty(), !it.late.is_empty()));
     let late = if has_late {
         let relation = graph.relation(name, Base::Late).await?;
+        tell_gone(graph, compared, name, &relation).await?;
         // Computed here, because it leaves its states elsewhere than the fresh ones do.
         let rows = epoch.share(relation.frame.clone()).await?;
         let session = child(epoch, &[("r", rows), ("t", compared.touched_table(epoch)?)])?;
@@ -193,12 +199,14 @@ fn versioned(epoch: &EpochContext, name: &str, relation: &Relation) -> Result<Ep
 }
 
 /// Whether a step between the history relation and `name` may leave rows out.
-fn may_drop(pipeline: &Pipeline, name: &str) -> bool {
+fn may_drop(graph: &Graph<'_>, name: &str) -> bool {
+    let pipeline = graph.pipeline;
     if pipeline.history.as_ref().is_some_and(|history| history.relation == name) {
         return false;
     }
     let Some((idx, step)) = pipeline.step_of(name).and_then(|idx| Some((idx, pipeline.steps.get(idx)?))) else {
         return false;
     };
-    !is_one_to_one(step) || may_drop(pipeline, &pipeline.step_input(idx))
+    let drops = graph.carry(&step.name).map_or_else(|| !is_one_to_one(step), |it| it.drops);
+    drops || may_drop(graph, &pipeline.step_input(idx))
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
+use arrow::datatypes::SchemaRef;
 use chrono::{DateTime, Duration, Utc};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use serde_json::json;
@@ -11,6 +12,7 @@ use sha2::{Digest, Sha256};
 use tracing::Instrument;
 
 use super::builder::{DEAD_LETTER_SINK, Mode, Pipeline, SinkStep};
+use super::carry::Carries;
 use super::clock::fix_clock;
 use super::definition::{Definition, canonical};
 use super::epoch::EpochRun;
@@ -290,6 +292,8 @@ pub(crate) struct Runner<'a> {
     same: Same,
     /// The state table that was read or written last.
     pub(crate) state: Option<(StateRef, Arc<State>)>,
+    /// Which queries go on from state, where the history relation has these columns.
+    pub(crate) carries: Option<(SchemaRef, Carries)>,
     epochs: Vec<EpochReport>,
     /// Something of the epoch at hand may be visible in a sink.
     pub(crate) delivering: bool,
@@ -308,6 +312,7 @@ impl<'a> Runner<'a> {
             tokens: BTreeMap::new(),
             same,
             state: None,
+            carries: None,
             epochs: Vec::new(),
             delivering: false,
             tried: BTreeSet::new(),

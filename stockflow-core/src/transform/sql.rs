@@ -24,6 +24,7 @@ use serde_json::json;
 use super::{Outputs, Scope, Transform};
 use crate::context::EpochContext;
 use crate::error::{Error, Result};
+use crate::indicator::KERNEL_VERSION;
 use crate::relation::{Relation, Relations};
 
 /// A SELECT over the relations and the registered tables.
@@ -166,7 +167,8 @@ impl Transform for Sql {
     }
 
     fn definition(&self) -> serde_json::Value {
-        json!({ "type": "sql", "query": self.canonical, "key": self.key, "version": self.version })
+        // Kernels that give other numbers make what is kept of them worthless.
+        json!({ "type": "sql", "query": self.canonical, "key": self.key, "version": self.version, "kernel": KERNEL_VERSION })
     }
 }
 

@@ -213,11 +213,12 @@ impl Computer {
             for (i, piece) in block.pieces.iter().enumerate() {
                 let label = block.labels.get(i).map_or("", String::as_str);
                 let fresh = |slot: &mut Slot| -> Result<usize> {
-                    let Some(numbers) = self.states.as_ref().and_then(|it| it.get(&self.spec.state_key(*at), label))
-                    else {
+                    let refuse = |reason: String| unusable(&function.key, label, &reason);
+                    let Some(states) = &self.states else { return Ok(0) };
+                    let Some(numbers) = states.get(&self.spec.state_key(*at), label).map_err(refuse)? else {
                         return Ok(0);
                     };
-                    slot.load(&numbers).map_err(|reason| unusable(&function.key, label, &reason))?;
+                    slot.load(&numbers).map_err(refuse)?;
                     Ok(1)
                 };
                 let slot = match slots {

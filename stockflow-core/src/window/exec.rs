@@ -151,6 +151,11 @@ impl SymbolWindowExec {
         self.spec.ordinal
     }
 
+    /// Whether all its functions go on from numbers that can be saved.
+    pub(crate) fn keeps_state(&self) -> bool {
+        self.spec.functions.iter().all(Function::keeps_state)
+    }
+
     /// Whether it keeps the input's order and does not wait for its end.
     fn streams(&self) -> bool {
         self.trust || self.declared.is_some()

@@ -148,6 +148,15 @@ impl Function {
             Kind::Shift { offset } => *offset < 0,
         }
     }
+
+    /// Whether it goes on from numbers that can be saved.
+    pub(super) fn keeps_state(&self) -> bool {
+        match &self.kind {
+            // Only numbers have a place in the state table.
+            Kind::Shift { offset } => *offset >= 0 && *self.field.data_type() == DataType::Float64,
+            Kind::Indicator(_) | Kind::Aggregate { .. } => !self.needs_all_rows(),
+        }
+    }
 }
 
 /// How many rows before the current one the frame holds; `None` in it means all. The frame must end at the current row.

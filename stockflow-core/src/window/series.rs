@@ -163,8 +163,11 @@ impl SeriesIndex {
                 self.keys.push(new.key().clone());
                 self.successor.push(u32::MAX);
                 if let Some(labels) = &mut self.labels {
-                    let parts: Vec<String> =
-                        keys.iter().map(|it| array_value_to_string(it, row)).collect::<Result<_, _>>()?;
+                    let part = |it: &ArrayRef| {
+                        let text = array_value_to_string(it, row)?;
+                        Ok(if is_date(it.data_type()) { format!("{}{text}", super::state::DAY) } else { text })
+                    };
+                    let parts: Vec<String> = keys.iter().map(part).collect::<Result<_>>()?;
                     labels.push(super::state::label(&parts));
                 }
                 *new.insert(next)
@@ -281,4 +284,8 @@ impl OrderKeys {
             Self::Bytes(rows) => (start + 1..start + len).find(|row| is_bad(rows.row(row - 1).cmp(&rows.row(*row)))),
         }
     }
+}
+
+fn is_date(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Date32 | DataType::Date64)
 }

@@ -6,6 +6,7 @@ mod crash;
 mod derived;
 mod epochs;
 mod errors;
+mod goes_on;
 mod guarantee;
 mod identity;
 mod kit;

@@ -27,8 +27,19 @@ const SYMBOLS: [&str; 2] = ["AAA", "BBB"];
 const TOLERANCE: f64 = 1e-9;
 
 /// The relations after the history relation, each with a sink of its own.
-const RELATIONS: [&str; 9] =
-    ["catalogue", "stateful", "adjusted", "indicators", "weeks", "months", "quality", "ahead", "ranks"];
+const RELATIONS: [&str; 11] = [
+    "catalogue",
+    "stateful",
+    "carried",
+    "chained",
+    "adjusted",
+    "indicators",
+    "weeks",
+    "months",
+    "quality",
+    "ahead",
+    "ranks",
+];
 
 /// What outlives a process: every epoch is run by a new pipeline over it.
 struct World {
@@ -73,6 +84,9 @@ impl World {
         let ahead = "SELECT symbol, \"interval\", ts, lead(close) OVER w AS next, close / max(close) OVER (PARTITION BY symbol) AS share FROM input WINDOW w AS (PARTITION BY symbol ORDER BY ts)";
         let ranks =
             "SELECT symbol, \"interval\", ts, rank() OVER (PARTITION BY date ORDER BY close) AS place FROM input";
+        // A query that goes on from state, and one over its rows.
+        let carried = "SELECT symbol, \"interval\", ts, date, volume, close / avg(close) OVER (PARTITION BY symbol ORDER BY ts ROWS 4 PRECEDING) AS share, lag(close, 2) OVER w AS before, rsi(close, 5) OVER w AS rsi, count(*) OVER (PARTITION BY symbol, date ORDER BY ts ROWS UNBOUNDED PRECEDING) AS n FROM input WHERE volume IS NOT NULL WINDOW w AS (PARTITION BY symbol ORDER BY ts)";
+        let chained = "SELECT symbol, \"interval\", ts, n, volume * 2 AS twice, ema(share, 3) OVER w AS smooth FROM input WINDOW w AS (PARTITION BY symbol, \"interval\" ORDER BY ts)";
         // A price that is missing is no reason to lose the bar here: indicators must get past it.
         let clean = Clean::default().with_rule(Rule::Missing, Action::Off);
         let mut builder = Pipeline::builder("property")
@@ -80,6 +94,8 @@ impl World {
             .step(Step::new("clean", clean))
             .step(Step::new("catalogue", query(&catalogue)))
             .step(Step::new("stateful", stateful()).input("clean"))
+            .step(Step::new("carried", query(carried)).input("clean"))
+            .step(Step::new("chained", query(chained)))
             .step(Step::new("adjusted", Adjust::by_ratio()).input("clean"))
             .step(Step::new("indicators", Indicators::parse(&list).unwrap()))
             .step(Step::new("weeks", Resample::to(Interval::WEEK)).input("clean"))

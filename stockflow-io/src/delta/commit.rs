@@ -15,6 +15,7 @@ use super::attempt::{Attempt, Revisions, Settings};
 use super::error::{busy, refused};
 use super::open::{FileName, Opened, TRIES};
 use super::table::{Moved, Table};
+use super::tidy::tidy;
 
 /// How often an epoch is staged again because others changed the table.
 const RESTAGED: usize = 3;
@@ -54,8 +55,13 @@ pub(super) async fn commit(
         match opened.table.commit(actions, operation(settings, &attempt)).await {
             Ok(true) => {
                 // Durable; that it cannot be read back now is the next step's concern.
-                let _ = opened.table.refresh().await;
-                return Ok(written(opened, &attempt));
+                let read = opened.table.refresh().await;
+                let written = written(opened, &attempt);
+                if read.is_ok() && settings.mode != WriteMode::Overwrite {
+                    tidy(settings, &mut opened.table).await;
+                    tidy(settings, &mut opened.revisions).await;
+                }
+                return Ok(written);
             }
             Ok(false) => {}
             // A commit whose answer was lost is a commit: read before deciding.

@@ -119,14 +119,7 @@ pub async fn maintain(url: impl AsRef<str>, options: &MaintainOptions) -> Result
 }
 
 async fn compact(table: &mut Table, options: &MaintainOptions, report: &mut MaintainReport) -> Result<()> {
-    let Some(schema) = table.schema() else { return Ok(()) };
     let partition = table.partition_columns();
-    let layout = Arc::new(Layout::new(
-        &RelationSchema::new(table.place.text.clone(), Arc::clone(&schema)),
-        schema,
-        partition.clone(),
-        false,
-    )?);
     for (values, files) in table.files()? {
         let small: Vec<_> = files.into_iter().filter(|file| file.size < options.target_file_size / 4 * 3).collect();
         if small.len() < 2 {
@@ -143,46 +136,49 @@ async fn compact(table: &mut Table, options: &MaintainOptions, report: &mut Main
             report.compacted.push(done);
             continue;
         }
-        let prefix = format!("compact-{:016x}", nonce());
-        let spec = Arc::new(
-            WriteSpec::new(
-                table.place.store(),
-                &table.place.text,
-                &layout,
-                options.target_file_size,
-                ParquetCompression::default(),
-                prefix,
-            )?
-            .without_data_change(),
-        );
-        let outcome = put_together(table, &layout, &spec, values, &small, options).await;
-        match outcome {
-            Ok(Some((files_after, bytes_after))) => {
+        match put_together(table, values, &small, options.target_file_size, ParquetCompression::default()).await? {
+            Some((files_after, bytes_after)) => {
                 (done.files_after, done.bytes_after) = (files_after, bytes_after);
                 report.compacted.push(done);
             }
-            Ok(None) => {
-                spec.discard().await?;
-                report.given_way.push(name);
-            }
-            Err(error) => {
-                // The error at hand says more than one of the clean-up would.
-                let _ = spec.discard().await;
-                return Err(error);
-            }
+            None => report.given_way.push(name),
         }
     }
     Ok(())
 }
 
+/// Puts some files of a partition together: how many there are now, and their bytes; `None` if a writer was faster.
+pub(super) async fn put_together(
+    table: &mut Table,
+    values: Vec<Option<String>>,
+    small: &[Arc<LiveFile>],
+    target_file_size: u64,
+    compression: ParquetCompression,
+) -> Result<Option<(u64, u64)>> {
+    let Some(schema) = table.schema() else { return Ok(None) };
+    let relation = RelationSchema::new(table.place.text.clone(), Arc::clone(&schema));
+    let layout = Arc::new(Layout::new(&relation, schema, table.partition_columns(), false)?);
+    let prefix = format!("compact-{:016x}", nonce());
+    let (store, text) = (table.place.store(), table.place.text.clone());
+    let spec = WriteSpec::new(store, &text, &layout, target_file_size, compression, prefix)?;
+    let spec = Arc::new(spec.without_data_change());
+    let outcome = exchange(table, &layout, &spec, values, small, target_file_size).await;
+    if !matches!(outcome, Ok(Some(_))) {
+        // The error at hand says more than one of the clean-up would.
+        let discarded = spec.discard().await;
+        outcome.as_ref().map_or(Ok(()), |_| discarded)?;
+    }
+    outcome
+}
+
 /// Writes the rows of some files to new ones and commits the exchange; `None` if a writer was faster.
-async fn put_together(
+async fn exchange(
     table: &mut Table,
     layout: &Arc<Layout>,
     spec: &Arc<WriteSpec>,
     values: Vec<Option<String>>,
     small: &[Arc<LiveFile>],
-    options: &MaintainOptions,
+    target_file_size: u64,
 ) -> Result<Option<(u64, u64)>> {
     let read = ReadSpec::new(table.place.store(), &table.place.text, layout);
     let mut rows = execute_stream(sorted_files(&read, small, layout)?, Arc::new(TaskContext::default()))?;
@@ -202,7 +198,7 @@ async fn put_together(
         }
         let operation = DeltaOperation::Optimize {
             predicate: None,
-            target_size: i64::try_from(options.target_file_size).unwrap_or(i64::MAX),
+            target_size: i64::try_from(target_file_size).unwrap_or(i64::MAX),
         };
         let committed = table.commit(actions.clone(), operation).await;
         if matches!(committed, Ok(false)) {

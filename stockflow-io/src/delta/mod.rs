@@ -66,6 +66,7 @@ mod sink;
 mod stage;
 mod stats;
 mod table;
+mod tidy;
 mod token;
 mod touched;
 mod view;

@@ -106,3 +106,25 @@ async fn a_missing_table_is_named() {
     let error = maintain(lake.url("nothing"), &MaintainOptions::default()).await.unwrap_err();
     assert!(error.to_string().contains("there is no Delta table at"), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_files_of_many_small_epochs_are_put_together_while_they_come() {
+    let lake = Lake::new();
+    let sink = lake.sink();
+    sink.open(&id(), Generation(1)).await.unwrap();
+    let (n_epochs, files) = (70_u32, super::super::tidy::FILES);
+    for epoch in 1..=n_epochs {
+        let day = format!("2024-{:02}-{:02}", 1 + epoch / 28, 1 + epoch % 28);
+        write(&sink, u64::from(epoch), &rows(&[bar("A", &day, f64::from(epoch), "2024-06-01")])).await.unwrap();
+    }
+    let report =
+        maintain(lake.url("bars"), &MaintainOptions { dry_run: true, ..MaintainOptions::default() }).await.unwrap();
+    let n_files: u64 = report.compacted.iter().map(|part| part.files_before).sum();
+    assert!(n_files < files as u64, "{n_files} files of {n_epochs} epochs");
+    let all = query(&lake.url("bars"), "SELECT count(*) AS n, sum(close) AS s FROM t").await;
+    assert_eq!(all, format!("{n_epochs} {:.1}", f64::from(n_epochs * (n_epochs + 1) / 2)));
+    // A row that was put together with others is corrected like any other, and the token is still there.
+    assert_eq!(write(&sink, 100, &rows(&[bar("A", "2024-01-02", 0.5, "2024-06-02")])).await.unwrap().rows, 1);
+    assert!(closes(&lake.url("bars")).await.starts_with("A 2024-01-02 0.5 | A 2024-01-03 2.0"));
+    assert_eq!(lake.sink().open(&id(), Generation(2)).await.unwrap(), Some(token(100)));
+}
