@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use chrono::NaiveDate;
+use chrono::{Datelike, NaiveDate};
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
+use stockflow_core::transform::Interval;
 
 use crate::chart::{Size, Theme};
 
@@ -63,6 +64,8 @@ pub(crate) enum LogFormat {
 pub(crate) enum Command {
     /// Run a pipeline until nothing is new; without a file, the main job
     Run(RunArgs),
+    /// Fetch bars and corporate actions from Yahoo Finance
+    Fetch(FetchArgs),
     /// Check a pipeline file: its typed plan, the guarantee of each sink, where secrets come from; reads nothing
     Validate(PipelineArgs),
     /// Show the query plan of each step
@@ -133,6 +136,118 @@ pub(crate) struct RunArgs {
     /// Rebuild this sink only
     #[arg(long, value_name = "NAME", requires = "rebuild", help_heading = "Rebuild")]
     pub(crate) sink: Option<String>,
+}
+
+const FETCH_EXAMPLES: &str = "\
+Examples:
+  stockflow fetch DEMO --replay examples/recordings       without a network, from recorded replies
+  stockflow fetch AAPL MSFT --since 2020-01-01            into the lake; the next call fetches only what is new
+  stockflow fetch AAPL --range 1y --to -                  CSV on standard output
+  stockflow fetch --symbols-file sp500.txt --interval 5m --range 1mo
+  stockflow fetch AAPL --record replies                   keeps the replies, to run it again with --replay
+
+Bars come as traded (basis raw), with splits and dividends as a table of their own (actions).
+An epoch takes 50 symbols: after Ctrl-C the next call goes on with the others. Symbols that cannot be had are listed
+with the reason, and make exit code 3. Not tried against the live service yet.";
+
+/// `stockflow fetch`
+#[derive(Debug, Args)]
+#[command(after_help = FETCH_EXAMPLES)]
+pub(crate) struct FetchArgs {
+    /// Symbols as Yahoo writes them
+    #[arg(value_name = "SYMBOL", value_parser = symbol, required_unless_present = "symbols_file")]
+    pub(crate) symbols: Vec<String>,
+    /// A file with one symbol a line
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) symbols_file: Option<PathBuf>,
+    /// First trading date; without it and --range, all there are
+    #[arg(long, value_name = "DATE", value_parser = date, conflicts_with = "range")]
+    pub(crate) since: Option<NaiveDate>,
+    /// Last trading date, included
+    #[arg(long, value_name = "DATE", value_parser = date)]
+    pub(crate) until: Option<NaiveDate>,
+    /// The last days, weeks, months or years, such as 5d, 2wk, 6mo, 1y, or ytd
+    #[arg(long, value_name = "RANGE", value_parser = range)]
+    pub(crate) range: Option<Range>,
+    /// Width of the bars: 1m 2m 5m 15m 30m 60m 90m 1h 1d 5d 1wk 1mo 3mo
+    #[arg(long, value_name = "INTERVAL", default_value = "1d", value_parser = interval)]
+    pub(crate) interval: Interval,
+    /// Where the bars go: the lake, files in the data folder, or `-` for CSV on standard output
+    #[arg(long, value_name = "WHERE", value_enum, default_value_t = FetchTo::Lake)]
+    pub(crate) to: FetchTo,
+    /// Keep every reply in this folder
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, conflicts_with = "replay")]
+    pub(crate) record: Option<PathBuf>,
+    /// Read recorded replies from this folder instead of asking Yahoo
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) replay: Option<PathBuf>,
+    /// Requests a second at most
+    #[arg(long, value_name = "RATE", default_value_t = 2.0)]
+    pub(crate) requests_per_second: f64,
+    /// Another server in Yahoo's place, such as a proxy
+    #[arg(long, value_name = "URL", env = "STOCKFLOW_YAHOO_SERVER")]
+    pub(crate) server: Option<String>,
+}
+
+/// Where fetched bars go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FetchTo {
+    /// The tables `bars` and `actions` of the data folder.
+    Lake,
+    /// `fetched/bars.csv` and `fetched/actions.csv` in the data folder.
+    Csv,
+    /// The same as Parquet.
+    Parquet,
+    /// Standard output.
+    #[value(name = "-")]
+    Stdout,
+}
+
+/// How far back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Range {
+    /// So many days.
+    Days(u64),
+    /// So many months.
+    Months(u32),
+    /// Since New Year.
+    ThisYear,
+}
+
+impl Range {
+    /// The first date of the range that ends today.
+    pub(crate) fn since(self, today: NaiveDate) -> Option<NaiveDate> {
+        match self {
+            Self::Days(n) => today.checked_sub_days(chrono::Days::new(n)),
+            Self::Months(n) => today.checked_sub_months(chrono::Months::new(n)),
+            Self::ThisYear => today.with_ordinal(1),
+        }
+    }
+}
+
+fn range(text: &str) -> Result<Range, String> {
+    let wrong = || format!("`{text}` is no range; write one such as 5d, 2wk, 6mo, 1y or ytd");
+    if text == "ytd" {
+        return Ok(Range::ThisYear);
+    }
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (n, unit) = text.split_at(digits);
+    let n: u32 = n.parse().map_err(|_| wrong())?;
+    match unit {
+        "d" => Ok(Range::Days(n.into())),
+        "wk" => Ok(Range::Days(u64::from(n) * 7)),
+        "mo" => Ok(Range::Months(n)),
+        "y" => Ok(Range::Months(n.checked_mul(12).ok_or_else(wrong)?)),
+        _ => Err(wrong()),
+    }
+}
+
+fn interval(text: &str) -> Result<Interval, String> {
+    let known = ["1m", "2m", "5m", "15m", "30m", "60m", "90m", "1h", "1d", "5d", "1wk", "1mo", "3mo"];
+    if !known.contains(&text) {
+        return Err(format!("Yahoo has no bars of `{text}`; it has {}", known.join(" ")));
+    }
+    text.parse().map_err(|error: stockflow_core::Error| error.to_string())
 }
 
 /// `stockflow explain`
@@ -328,6 +443,17 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn ranges_end_today() {
+        let today = NaiveDate::from_ymd_opt(2024, 3, 31).unwrap_or_default();
+        for (text, since) in [("5d", "2024-03-26"), ("2wk", "2024-03-17"), ("1mo", "2024-02-29"), ("1y", "2023-03-31"), ("ytd", "2024-01-01")] {
+            assert_eq!(range(text).ok().and_then(|it| it.since(today)).map(|it| it.to_string()).as_deref(), Some(since));
+        }
+        for text in ["", "d", "5", "5x", "99999999999y"] {
+            assert!(range(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -2,10 +2,12 @@
 //!
 //! **Invariant:** this is the only file of the command line that names a connector.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arrow::datatypes::{DataType, TimeUnit};
+use chrono::NaiveDate;
 use datafusion::datasource::TableProvider;
 use datafusion::datasource::empty::EmptyTable;
 use stockflow_core::history::History;
@@ -13,16 +15,21 @@ use stockflow_core::pipeline::{Builder, SinkStep};
 use stockflow_core::schema::{action_schema, bar_schema};
 use stockflow_core::sink::{Sink, WriteMode};
 use stockflow_core::source::Source;
+use stockflow_core::transform::Interval;
 use stockflow_io::ParquetCompression;
 use stockflow_io::console::{ConsoleFormat, ConsoleSink};
 use stockflow_io::delta::{DeltaHistory, DeltaSink, MaintainOptions};
 use stockflow_io::file::{FileFormat, FileSink, FileSource, ManifestTable, SinkMode};
 pub(crate) use stockflow_io::file::{Listing, SkippedFile};
 use stockflow_io::location::Location;
+use stockflow_io::http::{Fetch, HttpClient, HttpOptions, Limit, Recorder, Replayer};
+use stockflow_io::yahoo::decode::Asked;
+use stockflow_io::yahoo::{YahooSession, YahooSource};
+use url::Url;
 
 use crate::assemble::Opening;
 use crate::config::{NamedSink, Section};
-use crate::exit::Outcome;
+use crate::exit::{Failure, Outcome};
 use crate::tables;
 
 /// A `type` and how its table is read.
@@ -32,6 +39,25 @@ type Kind<T> = (&'static str, fn(&Section<'_>) -> T);
 #[derive(Debug)]
 pub(crate) enum SourceConfig {
     File(FileSourceConfig),
+    Yahoo(Box<YahooConfig>),
+}
+
+/// `type = "yahoo"`
+#[derive(Debug)]
+pub(crate) struct YahooConfig {
+    symbols: Vec<Asked>,
+    interval: Interval,
+    from: Option<NaiveDate>,
+    to: Option<NaiveDate>,
+    refetch_days: Option<u64>,
+    unfinished: bool,
+    pre_post: bool,
+    sub_units: bool,
+    requests_per_second: Option<f64>,
+    user_agent: Option<String>,
+    server: Option<Url>,
+    record: Option<PathBuf>,
+    replay: Option<PathBuf>,
 }
 
 /// `type = "file"`
@@ -55,7 +81,7 @@ impl Default for SourceConfig {
 impl SourceConfig {
     /// Reads the `[source]` table.
     pub(crate) fn read(section: Section<'_>) -> Self {
-        let kinds: [Kind<SourceConfig>; 1] = [("file", file_source)];
+        let kinds: [Kind<SourceConfig>; 2] = [("file", file_source), ("yahoo", yahoo_source)];
         // Where the kind is not known, nothing can be said about the other fields.
         let Some(read) = section.kind(&kinds) else { return Self::default() };
         let config = read(&section);
@@ -68,6 +94,7 @@ impl SourceConfig {
     pub(crate) fn build(&self, as_text: bool) -> Outcome<Arc<dyn Source>> {
         match self {
             Self::File(config) => Ok(Arc::new(config.build(as_text)?)),
+            Self::Yahoo(config) => Ok(Arc::new(config.build()?)),
         }
     }
 
@@ -75,6 +102,15 @@ impl SourceConfig {
     pub(crate) fn path(&self) -> &str {
         match self {
             Self::File(config) => &config.path,
+            Self::Yahoo(_) => "Yahoo Finance",
+        }
+    }
+
+    /// Where it reads on this machine or in an object store; `None` for a service.
+    pub(crate) fn place(&self) -> Option<&str> {
+        match self {
+            Self::File(config) => Some(&config.path),
+            Self::Yahoo(_) => None,
         }
     }
 
@@ -82,6 +118,7 @@ impl SourceConfig {
     pub(crate) async fn list(&self) -> Outcome<Listing> {
         match self {
             Self::File(config) => Ok(config.build(false)?.list().await?),
+            Self::Yahoo(_) => Ok(Listing::default()),
         }
     }
 
@@ -89,6 +126,7 @@ impl SourceConfig {
     pub(crate) fn relation(&self) -> &str {
         match self {
             Self::File(config) => config.relation.as_deref().unwrap_or("input"),
+            Self::Yahoo(_) => "bars",
         }
     }
 }
@@ -112,6 +150,95 @@ fn file_source(section: &Section<'_>) -> SourceConfig {
         infer: section.flag("infer"),
         columns,
     })
+}
+
+fn yahoo_source(section: &Section<'_>) -> SourceConfig {
+    let mut symbols: Vec<Asked> =
+        section.texts("symbols").unwrap_or_default().into_iter().map(Asked::same).collect();
+    if let Some(path) = section.text("symbols_file") {
+        match symbols_of(&path) {
+            Ok(more) => symbols.extend(more.into_iter().map(Asked::same)),
+            Err(error) => section.problem("symbols_file", format!("`{path}` cannot be read: {error}")),
+        }
+    }
+    // A provider's own spelling: `"BRK.B" = "BRK-B"`.
+    for (symbol, yahoo) in section.pairs("spelling").unwrap_or_default() {
+        for asked in symbols.iter_mut().filter(|it| it.symbol == symbol) {
+            asked.yahoo.clone_from(&yahoo);
+        }
+    }
+    if symbols.is_empty() {
+        section.problem("symbols", "names none; write them as in `[\"AAPL\", \"MSFT\"]`, or one a line in a `symbols_file`");
+    }
+    let server = section.text("server").and_then(|text| match Url::parse(&text) {
+        Ok(url) => Some(url),
+        Err(error) => {
+            section.problem("server", format!("is no URL: {error}"));
+            None
+        }
+    });
+    SourceConfig::Yahoo(Box::new(YahooConfig {
+        symbols,
+        interval: section.parsed("interval").unwrap_or(Interval::DAY),
+        from: section.parsed("from"),
+        to: section.parsed("to"),
+        refetch_days: section.count("refetch_days"),
+        unfinished: section.flag("unfinished").unwrap_or(false),
+        pre_post: section.flag("pre_post").unwrap_or(false),
+        sub_units: section.flag("sub_units").unwrap_or(false),
+        requests_per_second: section.number("requests_per_second"),
+        user_agent: section.text("user_agent"),
+        server,
+        record: section.text("record").map(PathBuf::from),
+        replay: section.text("replay").map(PathBuf::from),
+    }))
+}
+
+/// One symbol a line; what stands behind a `#` is a comment.
+fn symbols_of(path: &str) -> std::io::Result<Vec<String>> {
+    let text = std::fs::read_to_string(path)?;
+    let symbol = |line: &str| line.split('#').next().unwrap_or_default().trim().to_owned();
+    Ok(text.lines().map(symbol).filter(|it| !it.is_empty()).collect())
+}
+
+impl YahooConfig {
+    fn build(&self) -> Outcome<YahooSource> {
+        let mut source =
+            YahooSource::new(self.fetch()?, self.symbols.clone()).with_interval(self.interval).between(self.from, self.to);
+        if let Some(days) = self.refetch_days {
+            source = source.with_refetch_days(days);
+        }
+        if self.unfinished {
+            source = source.with_unfinished();
+        }
+        if self.pre_post {
+            source = source.with_pre_post();
+        }
+        Ok(if self.sub_units { source.in_sub_units() } else { source })
+    }
+
+    /// The live client, a recorder of it, or recordings.
+    fn fetch(&self) -> Outcome<Arc<dyn Fetch>> {
+        let refuse = |error: stockflow_io::http::FetchError| Failure::usage(error.to_string());
+        if let Some(folder) = &self.replay {
+            return Ok(Arc::new(Replayer::open(folder).map_err(refuse)?));
+        }
+        let mut options = HttpOptions::default();
+        if let Some(user_agent) = &self.user_agent {
+            options.user_agent.clone_from(user_agent);
+        }
+        if let Some(rate) = self.requests_per_second {
+            options = options.with_limit("yahoo.com", Limit::per_second(rate));
+        }
+        if let Some(server) = &self.server {
+            options = options.with_base("yahoo.com", server.clone());
+        }
+        let live = Arc::new(YahooSession::new(HttpClient::new(options).map_err(refuse)?));
+        Ok(match &self.record {
+            Some(folder) => Arc::new(Recorder::new(live, folder).map_err(refuse)?),
+            None => live,
+        })
+    }
 }
 
 /// The `path` of a table, which must be a path or a URL that can be understood.

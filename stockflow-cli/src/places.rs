@@ -17,8 +17,12 @@ use crate::exit::{Failure, Outcome};
 /// `built_in`: the main job, whose fields are options of the command line.
 pub(crate) fn check(config: &PipelineConfig, global: &Global, built_in: bool) -> Outcome<()> {
     let outputs = outputs(config, global);
-    let Some(source) = Reach::parse(config.source.path()) else { return Ok(()) };
-    let read: Vec<String> = outputs.iter().filter_map(|output| source.clash(output)).collect();
+    let read: Vec<String> = match config.source.place().map(Reach::parse) {
+        Some(Some(source)) => outputs.iter().filter_map(|output| source.clash(output)).collect(),
+        // It is told where the source is opened.
+        Some(None) => return Ok(()),
+        None => Vec::new(),
+    };
     if built_in && !read.is_empty() {
         let (data_dir, input) = (&global.data_dir, config.source.path());
         return Err(Failure::usage(format!(

@@ -5,6 +5,7 @@ mod checkpoint;
 mod completions;
 mod doctor;
 mod explain;
+mod fetch;
 mod indicators;
 mod init;
 mod lake;
@@ -21,6 +22,7 @@ pub(crate) async fn dispatch(cli: Cli) -> Outcome {
     let global = &cli.global;
     match cli.command {
         Command::Run(args) => run::run(args, global).await,
+        Command::Fetch(args) => fetch::run(args, global).await,
         Command::Validate(args) => validate::run(args, global).await,
         Command::Explain(args) => explain::run(args, global).await,
         Command::Status(args) => status::run(args, global).await,

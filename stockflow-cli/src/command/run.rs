@@ -24,25 +24,33 @@ pub(crate) async fn run(args: RunArgs, global: &Global) -> Outcome {
     check_dates(&args)?;
     let config = assemble::config(&args.pipeline, global)?;
     assemble::check_input(&args.pipeline)?;
-    let pipeline = assemble::pipeline(&config, global, Opening::Everything).await?;
+    perform(&config, &args, global).await
+}
+
+/// Runs a pipeline that has been read.
+pub(super) async fn perform(config: &PipelineConfig, args: &RunArgs, global: &Global) -> Outcome {
+    let pipeline = assemble::pipeline(config, global, Opening::Everything).await?;
     if !global.quiet {
-        announce(&args, &pipeline).await?;
+        announce(args, &pipeline).await?;
     }
     let shutdown = Shutdown::new();
     let signals = tokio::spawn(listen(shutdown.clone()));
     let committed = Arc::new(Committed { watcher: render::progress(global), epochs: Mutex::default() });
-    let report = pipeline.run(options(&args, Arc::clone(&committed) as Arc<dyn Progress>, shutdown)).await;
+    let report = pipeline.run(options(args, Arc::clone(&committed) as Arc<dyn Progress>, shutdown)).await;
     signals.abort();
     let mut report = report.map_err(|error| committed.before(error))?;
     // The rows are safe, whatever becomes of the folder meanwhile.
     let listing = config.source.list().await.ok();
-    if report.up_to_date && listing.as_ref().is_some_and(|listing| listing.files.is_empty()) {
-        check_begun(&pipeline, &config).await?;
+    if report.up_to_date
+        && config.source.place().is_some()
+        && listing.as_ref().is_some_and(|listing| listing.files.is_empty())
+    {
+        check_begun(&pipeline, config).await?;
     }
     let listing = listing.unwrap_or_default();
-    backfill::note_unknown(&mut report, &args.symbols, &config).await?;
+    backfill::note_unknown(&mut report, &args.symbols, config).await?;
     let exit = if report.is_complete() { Exit::Done } else { Exit::Partly };
-    tell(&config, &report, &listing, exit, global).await?;
+    tell(config, &report, &listing, exit, global).await?;
     Ok(exit)
 }
 

@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod disk;
+mod fetch;
 mod help;
 mod main_job;
 mod other_commands;

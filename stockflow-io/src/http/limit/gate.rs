@@ -1,0 +1,346 @@
+//! The turns at one host.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::Limit;
+use super::bucket::Bucket;
+
+/// Everyone who asks one host passes here.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    limit: Limit,
+    state: Mutex<State>,
+}
+
+/// The host has answered nothing but 429 for as long as it is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Blocked {
+    pub(crate) waited: Duration,
+}
+
+#[derive(Debug)]
+struct State {
+    bucket: Bucket,
+    in_flight: usize,
+    /// Symbols with someone waiting, the next one first.
+    turns: VecDeque<String>,
+    /// Who waits for each of them; never empty.
+    queues: HashMap<String, VecDeque<Arc<Notify>>>,
+    /// Grows with every pause, so that the replies of one moment count as one.
+    pauses: u64,
+    /// Pauses without a good reply in between.
+    strikes: u32,
+    /// Since when there was no good reply.
+    throttled_since: Option<Instant>,
+}
+
+/// What the one who waits has to do.
+enum Turn {
+    Now(u64),
+    NotYet,
+    SleepUntil(Instant),
+    GiveUp(Duration),
+}
+
+impl Gate {
+    pub(crate) fn new(limit: Limit) -> Arc<Self> {
+        let state = State {
+            bucket: Bucket::new(limit, Instant::now()),
+            in_flight: 0,
+            turns: VecDeque::new(),
+            queues: HashMap::new(),
+            pauses: 0,
+            strikes: 0,
+            throttled_since: None,
+        };
+        Arc::new(Self { limit, state: Mutex::new(state) })
+    }
+
+    /// Waits for a turn. Dropping the future gives the place in the queue back.
+    ///
+    /// # Errors
+    ///
+    /// [`Blocked`] if the host has done nothing but throttle for longer than the limit's patience, counted from `since`
+    /// at the earliest.
+    pub(crate) async fn pass(self: &Arc<Self>, symbol: &str, since: Instant) -> Result<Permit, Blocked> {
+        let place = Waiting::join(self, symbol);
+        loop {
+            // The lock is gone before anything is awaited.
+            let turn = self.state().turn(&place, &self.limit, since, Instant::now());
+            match turn {
+                Turn::Now(pauses) => return Ok(Permit { gate: Arc::clone(self), pauses }),
+                Turn::GiveUp(waited) => return Err(Blocked { waited }),
+                Turn::NotYet => place.woken.notified().await,
+                Turn::SleepUntil(at) => {
+                    tokio::select! {
+                        () = tokio::time::sleep_until(at) => {}
+                        () = place.woken.notified() => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// For how long it may do nothing but throttle.
+    pub(crate) fn patience(&self) -> Duration {
+        self.limit.patience
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Every change below is complete before anything could panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn turn(&mut self, waiting: &Waiting<'_>, limit: &Limit, since: Instant, now: Instant) -> Turn {
+        let give_up = self.throttled_since.map(|throttled| throttled.max(since) + limit.patience);
+        if give_up.is_some_and(|at| at <= now) {
+            return Turn::GiveUp(now - self.throttled_since.unwrap_or(now));
+        }
+        let is_foremost = self.foremost().is_some_and(|foremost| Arc::ptr_eq(foremost, &waiting.woken));
+        // Whoever leaves wakes the next one, also when giving up.
+        if !is_foremost || self.in_flight >= limit.parallel {
+            return Turn::NotYet;
+        }
+        match self.bucket.take(now) {
+            Err(at) => Turn::SleepUntil(give_up.map_or(at, |give_up| at.min(give_up))),
+            Ok(()) => {
+                self.in_flight += 1;
+                self.leave(waiting);
+                // The symbol's others come after everyone else's next one.
+                if self.turns.front().is_some_and(|symbol| symbol == waiting.symbol) {
+                    self.turns.rotate_left(1);
+                }
+                self.wake();
+                Turn::Now(self.pauses)
+            }
+        }
+    }
+
+    fn foremost(&self) -> Option<&Arc<Notify>> {
+        self.queues.get(self.turns.front()?)?.front()
+    }
+
+    fn wake(&self) {
+        if let Some(foremost) = self.foremost() {
+            foremost.notify_one();
+        }
+    }
+
+    fn leave(&mut self, waiting: &Waiting<'_>) {
+        if let Some(queue) = self.queues.get_mut(waiting.symbol) {
+            queue.retain(|other| !Arc::ptr_eq(other, &waiting.woken));
+            if queue.is_empty() {
+                self.queues.remove(waiting.symbol);
+                self.turns.retain(|symbol| symbol != waiting.symbol);
+            }
+        }
+    }
+}
+
+/// A place in the queue, left on drop.
+struct Waiting<'a> {
+    gate: &'a Gate,
+    symbol: &'a str,
+    woken: Arc<Notify>,
+}
+
+impl<'a> Waiting<'a> {
+    fn join(gate: &'a Gate, symbol: &'a str) -> Self {
+        let woken = Arc::new(Notify::new());
+        let mut state = gate.state();
+        if !state.queues.contains_key(symbol) {
+            state.turns.push_back(symbol.to_owned());
+        }
+        state.queues.entry(symbol.to_owned()).or_default().push_back(Arc::clone(&woken));
+        Self { gate, symbol, woken }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut state = self.gate.state();
+        state.leave(self);
+        state.wake();
+    }
+}
+
+/// The right to one attempt.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    gate: Arc<Gate>,
+    pauses: u64,
+}
+
+impl Permit {
+    /// Requests a second at present.
+    pub(crate) fn rate(&self) -> f64 {
+        self.gate.state().bucket.rate()
+    }
+
+    /// The host has answered properly.
+    pub(crate) fn answered(&self) {
+        let mut state = self.gate.state();
+        // A reply to what was sent before a pause says nothing about the time after it.
+        if state.pauses == self.pauses {
+            state.strikes = 0;
+            state.throttled_since = None;
+            state.bucket.recover();
+        }
+    }
+
+    /// The host asks for fewer requests: pauses it, for everyone.
+    ///
+    /// Returns the pause if this reply began one.
+    pub(crate) fn throttled(&self, retry_after: Option<Duration>) -> Option<Duration> {
+        let now = Instant::now();
+        let mut state = self.gate.state();
+        let is_new = state.pauses == self.pauses;
+        if is_new {
+            state.pauses += 1;
+            state.strikes = state.strikes.saturating_add(1);
+            state.throttled_since.get_or_insert(now);
+            state.bucket.slow_down();
+        }
+        let pause = match retry_after {
+            Some(pause) => pause,
+            None if is_new => self.gate.limit.pause.wait(state.strikes),
+            None => return None,
+        };
+        // A clock that overflows would be a panic: a year is for ever.
+        let pause = pause.min(Duration::from_secs(365 * 86_400));
+        state.bucket.close(now, pause);
+        is_new.then_some(pause)
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let mut state = self.gate.state();
+        state.in_flight -= 1;
+        state.wake();
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use futures::future::join_all;
+
+    use super::*;
+    use crate::http::Backoff;
+
+    fn limit() -> Limit {
+        Limit { burst: 1, parallel: 1, per_second: 10.0, ..Limit::default() }
+    }
+
+    /// Which symbols passed in which order, if they asked in the order of `symbols`.
+    async fn order(symbols: &[&str]) -> Vec<String> {
+        let (gate, passed) = (Gate::new(limit()), Mutex::new(Vec::new()));
+        join_all(symbols.iter().map(|symbol| async {
+            let _permit = gate.pass(symbol, Instant::now()).await.unwrap();
+            passed.lock().unwrap().push((*symbol).to_owned());
+        }))
+        .await;
+        passed.into_inner().unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn symbols_take_turns() {
+        assert_eq!(order(&["A", "A", "A", "A", "B", "C", "B"]).await, ["A", "A", "B", "C", "A", "B", "A"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hundred_requests_of_one_symbol_do_not_starve_the_others() {
+        let symbols: Vec<&str> = [vec!["LONG"; 100], vec!["B", "C", "D", "E"]].concat();
+        let order = order(&symbols).await;
+        let last = order.iter().rposition(|symbol| symbol != "LONG").unwrap();
+        assert!(last < 8, "{order:?}");
+        assert_eq!(order.len(), 104);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_rate_holds_and_so_does_the_bound_on_what_runs_at_once() {
+        let gate = Gate::new(Limit::default());
+        let (start, running) = (Instant::now(), Mutex::new((0, 0)));
+        join_all((0..24).map(|i| {
+            let (gate, running) = (&gate, &running);
+            async move {
+                let _permit = gate.pass(&format!("S{i}"), start).await.unwrap();
+                {
+                    let mut running = running.lock().unwrap();
+                    running.0 += 1;
+                    running.1 = running.0.max(running.1);
+                }
+                tokio::time::sleep(Duration::from_secs(3)).await;
+                running.lock().unwrap().0 -= 1;
+            }
+        }))
+        .await;
+        // Four at a time for three seconds each is slower than two a second.
+        assert_eq!(start.elapsed().as_secs(), 18);
+        assert_eq!(running.into_inner().unwrap(), (0, 4));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn retry_after_pauses_everyone_and_halves_the_rate_once() {
+        let gate = Gate::new(Limit { parallel: 4, burst: 4, ..Limit::default() });
+        let start = Instant::now();
+        let permits = join_all((0..3).map(|_| gate.pass("A", start))).await;
+        let pauses: Vec<_> = permits
+            .into_iter()
+            .map(|permit| permit.unwrap().throttled(Some(Duration::from_secs(60))).map(|pause| pause.as_secs()))
+            .collect();
+        assert_eq!(pauses, [Some(60), None, None]);
+        assert!((gate.state().bucket.rate() - 1.0).abs() < 1e-9);
+        drop(gate.pass("B", start).await.unwrap());
+        assert_eq!(start.elapsed().as_secs(), 60);
+        drop(gate.pass("B", start).await.unwrap());
+        assert_eq!(start.elapsed().as_secs(), 61);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pauses_without_retry_after_grow_until_a_good_reply() {
+        let gate =
+            Gate::new(Limit { pause: Backoff::new(Duration::from_secs(2), Duration::from_secs(120)), ..limit() });
+        let mut pauses = Vec::new();
+        for _ in 0..3 {
+            pauses.push(gate.pass("A", Instant::now()).await.unwrap().throttled(None).unwrap());
+        }
+        assert!(pauses[0] >= Duration::from_secs(1) && pauses[0] <= Duration::from_secs(2), "{pauses:?}");
+        assert!(pauses[2] >= Duration::from_secs(4) && pauses[2] <= Duration::from_secs(8), "{pauses:?}");
+        gate.pass("A", Instant::now()).await.unwrap().answered();
+        let pause = gate.pass("A", Instant::now()).await.unwrap().throttled(None).unwrap();
+        assert!(pause <= Duration::from_secs(2), "{pause:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn patience_ends_for_all_who_wait() {
+        let gate = Gate::new(Limit { patience: Duration::from_secs(300), ..limit() });
+        let start = Instant::now();
+        gate.pass("A", start).await.unwrap().throttled(Some(Duration::from_secs(86_400)));
+        let all = join_all(["A", "B", "C"].map(|symbol| gate.pass(symbol, start))).await;
+        assert!(all.iter().all(|turn| matches!(turn, Err(Blocked { .. }))), "{all:?}");
+        assert_eq!(start.elapsed().as_secs(), 300);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_cancelled_leaves_the_queue() {
+        let gate = Gate::new(limit());
+        let first = gate.pass("A", Instant::now()).await.unwrap();
+        for _ in 0..10 {
+            let turn = gate.pass("A", Instant::now());
+            assert!(tokio::time::timeout(Duration::from_millis(10), turn).await.is_err());
+        }
+        assert!(gate.state().queues.is_empty() && gate.state().turns.is_empty());
+        drop(first);
+        drop(gate.pass("B", Instant::now()).await.unwrap());
+        assert_eq!(gate.state().in_flight, 0);
+    }
+}

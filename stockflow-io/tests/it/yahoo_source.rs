@@ -1,0 +1,173 @@
+//! The Yahoo source in a pipeline, over replies that are written here: first load, next day, unknown symbols, splits.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::AsArray;
+use arrow::datatypes::Float64Type;
+use chrono::{DateTime, NaiveDate, Utc};
+use serde_json::{Value, json};
+use stockflow_core::memory::MemorySink;
+use stockflow_core::pipeline::{Pipeline, RunOptions, RunReport, SinkStep, Step};
+use stockflow_core::sink::WriteMode;
+use stockflow_core::store::CheckpointStore;
+use stockflow_core::transform::Clean;
+use stockflow_io::http::Replayer;
+use stockflow_io::yahoo::YahooSource;
+use stockflow_io::yahoo::decode::Asked;
+use tempfile::TempDir;
+
+/// 14:30 UTC: New York opens in winter.
+fn open(date: &str) -> i64 {
+    date.parse::<NaiveDate>().unwrap().and_hms_opt(14, 30, 0).unwrap().and_utc().timestamp()
+}
+
+fn at(text: &str) -> DateTime<Utc> {
+    text.parse().unwrap()
+}
+
+/// A reply with a bar a day: date and close.
+fn chart(symbol: &str, currency: &str, bars: &[(&str, f64)], events: &Value) -> Value {
+    let stamps: Vec<i64> = bars.iter().map(|(date, _)| open(date)).collect();
+    let closes: Vec<f64> = bars.iter().map(|(_, close)| *close).collect();
+    let volumes = vec![1000.0; bars.len()];
+    json!({ "chart": { "error": null, "result": [{
+        "meta": {
+            "currency": currency, "symbol": symbol, "exchangeName": "NMS", "instrumentType": "EQUITY",
+            "exchangeTimezoneName": "America/New_York", "dataGranularity": "1d",
+            "regularMarketTime": stamps.last().map(|it| it + 6 * 3600 + 1800),
+        },
+        "timestamp": stamps,
+        "events": events,
+        "indicators": {
+            "quote": [{ "open": closes, "high": closes, "low": closes, "close": closes, "volume": volumes }],
+            "adjclose": [{ "adjclose": closes }],
+        },
+    }] } })
+}
+
+fn record(folder: &Path, symbol: &str, period1: i64, period2: DateTime<Utc>, status: u16, body: &Value) {
+    let query = format!(
+        "interval=1d&period1={period1}&period2={}&events=div%2Csplits%2CcapitalGains&includePrePost=false&includeAdjustedClose=true",
+        period2.timestamp()
+    );
+    let recording = json!({
+        "request": { "url": format!("https://query1.finance.yahoo.com/v8/finance/chart/{symbol}?{query}") },
+        "response": { "status": status, "headers": { "content-type": "application/json" }, "bodyJson": body },
+    });
+    std::fs::write(folder.join(format!("{symbol}-{period1}.json")), recording.to_string()).unwrap();
+}
+
+struct World {
+    replies: TempDir,
+    bars: MemorySink,
+    actions: MemorySink,
+    store: CheckpointStore,
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            replies: tempfile::tempdir().unwrap(),
+            bars: MemorySink::new(WriteMode::Merge),
+            actions: MemorySink::new(WriteMode::Merge),
+            store: CheckpointStore::in_memory(),
+        }
+    }
+
+    async fn run(&self, symbols: &[&str], from: Option<&str>, now: &str) -> RunReport {
+        let replayer = Arc::new(Replayer::open(self.replies.path()).unwrap());
+        let source = YahooSource::new(replayer, symbols.iter().map(|it| Asked::same(*it)))
+            .between(from.map(|it| it.parse().unwrap()), None)
+            .with_now(at(now));
+        let pipeline = Pipeline::builder("yahoo")
+            .source(source)
+            .step(Step::new("clean", Clean::default()).input("bars"))
+            .history("clean", Arc::new(self.bars.clone()))
+            .sink(SinkStep::new("bars", self.bars.clone()).relation("clean"))
+            .sink(SinkStep::new("actions", self.actions.clone()).relation("actions"))
+            .store(self.store.clone())
+            .build()
+            .unwrap();
+        pipeline.run(RunOptions::default()).await.unwrap()
+    }
+
+    /// Symbol and date to close.
+    fn closes(&self) -> BTreeMap<String, f64> {
+        let Some(batch) = self.bars.read().unwrap() else { return BTreeMap::new() };
+        let text = |name: &str, row: usize| {
+            arrow::util::display::array_value_to_string(batch.column_by_name(name).unwrap(), row).unwrap()
+        };
+        let closes = batch.column_by_name("close").unwrap().as_primitive::<Float64Type>();
+        (0..batch.num_rows())
+            .map(|row| (format!("{} {} {}", text("symbol", row), text("date", row), text("currency", row)), closes.value(row)))
+            .collect()
+    }
+}
+
+const BEGINNING: i64 = -2_208_988_800;
+
+#[tokio::test]
+async fn a_first_load_and_the_next_day() {
+    let world = World::new();
+    let folder = world.replies.path();
+    let evening = "2024-01-04T23:00:00Z";
+    let first = [("2024-01-02", 10.0), ("2024-01-03", 11.0), ("2024-01-04", 12.0)];
+    record(folder, "AAA", BEGINNING, at(evening), 200, &chart("AAA", "USD", &first, &Value::Null));
+    let gone = json!({ "chart": { "result": null, "error": { "code": "Not Found", "description": "No data found, symbol may be delisted" } } });
+    record(folder, "GONE", BEGINNING, at(evening), 404, &gone);
+    let report = world.run(&["AAA", "GONE"], None, evening).await;
+    let left_out: Vec<String> = report.left_out().map(|it| format!("{}: {}", it.partition, it.reason)).collect();
+    assert_eq!(left_out.len(), 1, "{left_out:?}");
+    assert!(left_out[0].starts_with("GONE: ") && left_out[0].contains("may be delisted"), "{left_out:?}");
+    assert_eq!(world.closes().len(), 3);
+
+    // The next evening seven days are asked for again: one bar is corrected, one wobbles, one is new.
+    let next = "2024-01-05T23:00:00Z";
+    let again = [("2024-01-02", 10.0), ("2024-01-03", 11.5), ("2024-01-04", 12.000_000_1), ("2024-01-05", 13.0)];
+    let since = at("2023-12-27T00:00:00Z");
+    record(folder, "AAA", since.timestamp(), at(next), 200, &chart("AAA", "USD", &again, &Value::Null));
+    let report = world.run(&["AAA"], None, next).await;
+    assert_eq!((report.epochs.len(), report.epochs[0].changed, report.epochs[0].unchanged), (1, Some(2), Some(2)));
+    let expected = [("02", 10.0), ("03", 11.5), ("04", 12.0), ("05", 13.0)];
+    let expected: BTreeMap<String, f64> =
+        expected.into_iter().map(|(day, close)| (format!("AAA 2024-01-{day} USD"), close)).collect();
+    assert_eq!(world.closes(), expected);
+    assert!(world.run(&["AAA"], None, next).await.up_to_date, "nothing is asked for twice at one moment");
+}
+
+#[tokio::test]
+async fn prices_come_as_traded_and_in_the_currency_itself() {
+    let world = World::new();
+    let folder = world.replies.path();
+    let evening = "2024-01-05T23:00:00Z";
+    let split = json!({ "splits": { "1": { "date": open("2024-01-04"), "numerator": 4, "denominator": 1 } },
+        "dividends": { "2": { "date": open("2024-01-03"), "amount": 0.5 } } });
+    let bars = [("2024-01-02", 100.0), ("2024-01-03", 101.0), ("2024-01-04", 102.0)];
+    record(folder, "SPL", BEGINNING, at(evening), 200, &chart("SPL", "GBp", &bars, &split));
+    world.run(&["SPL"], None, evening).await;
+    let expected = [("02", 4.0), ("03", 4.04), ("04", 1.02)];
+    for ((key, close), (day, wanted)) in world.closes().into_iter().zip(expected) {
+        assert_eq!(key, format!("SPL 2024-01-{day} GBP"));
+        assert!((close - wanted).abs() < 1e-12, "{key}: {close}");
+    }
+    let actions = world.actions.read().unwrap().unwrap();
+    assert_eq!(actions.num_rows(), 2);
+    let values = actions.column_by_name("value").unwrap().as_primitive::<Float64Type>();
+    assert!(values.iter().flatten().all(|it| it == 2.0), "the dividend as it was paid: {values:?}");
+}
+
+#[tokio::test]
+async fn an_earlier_start_is_fetched_though_the_symbol_is_up_to_date() {
+    let world = World::new();
+    let folder = world.replies.path();
+    let evening = "2024-01-05T23:00:00Z";
+    // A day before the first date: trading dates begin before their midnight in UTC.
+    record(folder, "AAA", at("2024-01-03T00:00:00Z").timestamp(), at(evening), 200, &chart("AAA", "USD", &[("2024-01-03", 9.0), ("2024-01-04", 12.0)], &Value::Null));
+    world.run(&["AAA"], Some("2024-01-04"), evening).await;
+    assert_eq!(world.closes().into_keys().collect::<Vec<_>>(), ["AAA 2024-01-04 USD"]);
+    record(folder, "AAA", at("2024-01-01T00:00:00Z").timestamp(), at(evening), 200, &chart("AAA", "USD", &[("2024-01-02", 10.0), ("2024-01-03", 11.0), ("2024-01-04", 12.0)], &Value::Null));
+    world.run(&["AAA"], Some("2024-01-02"), evening).await;
+    assert_eq!(world.closes().len(), 3);
+}
