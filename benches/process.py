@@ -1,9 +1,10 @@
 """Running one process and measuring it: wall time, peak memory, what it kept on disk meanwhile."""
 
+import json
 import os
 import subprocess
+import sys
 import threading
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,13 +70,12 @@ def execute(command: list[str], cpus: set[int], folder: Path, env: dict[str, str
     if temporary:
         scratch.mkdir(exist_ok=True)
         env["TMPDIR"] = str(scratch)
+    report = folder / "measured.json"
+    report.unlink(missing_ok=True)
+    launch = [sys.executable, "-I", "-S", str(Path(__file__).with_name("launch.py")), str(report), ",".join(map(str, sorted(cpus)))]
     peak = most = 0.0
     with open(out, "wb") as stdout, open(err, "wb") as stderr:
-        start = time.perf_counter()
-        process = subprocess.Popen(
-            command, cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr,
-            preexec_fn=lambda: os.sched_setaffinity(0, cpus),
-        )  # fmt: skip
+        process = subprocess.Popen([*launch, *map(str, command)], cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr)
         done = threading.Event()
 
         def sample() -> None:
@@ -88,11 +88,10 @@ def execute(command: list[str], cpus: set[int], folder: Path, env: dict[str, str
 
         if tree or temporary:
             threading.Thread(target=sample, daemon=True).start()
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - start
+        process.wait()
         done.set()
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
+    measured = json.loads(report.read_text()) if report.exists() else {"code": process.returncode or 1}
+    if measured["code"] != 0:
         tail = err.read_text(errors="replace")[-3000:]
-        raise Failed(f"exit code {process.returncode}: {' '.join(map(str, command))}\n{tail}")
-    return Execution(seconds, max(peak, usage.ru_maxrss / 1024), out.read_text(errors="replace"), most)
+        raise Failed(f"exit code {measured['code']}: {' '.join(map(str, command))}\n{tail}")
+    return Execution(measured["seconds"], max(peak, measured["peak_mb"]), out.read_text(errors="replace"), most)

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::Result as PlanResult;
 use datafusion::logical_expr::expr::WindowFunction;
@@ -75,10 +76,11 @@ fn carry(plan: &LogicalPlan) -> Option<Carry> {
             LogicalPlan::TableScan(scan) => scan.fetch.is_none() && scan.filters.is_empty(),
             LogicalPlan::Projection(projection) => {
                 let fields = projection.schema.fields();
-                projection.expr.iter().zip(fields).all(|(expr, field)| {
-                    !KEY.contains(&field.name().as_str())
-                        || matches!(unaliased(expr), Expr::Column(it) if it.name == *field.name())
-                })
+                projection
+                    .expr
+                    .iter()
+                    .zip(fields)
+                    .all(|(expr, field)| !KEY.contains(&field.name().as_str()) || is_column(expr, field.name()))
             }
             LogicalPlan::Filter(_) => {
                 carry.drops = true;
@@ -99,10 +101,18 @@ fn carry(plan: &LogicalPlan) -> Option<Carry> {
     (walked.is_ok() && is_one).then_some(carry)
 }
 
+/// Whether an expression is that column, as it is or as plain text: a time that is cast to a day is another key.
+fn is_column(expr: &Expr, name: &str) -> bool {
+    match unaliased(expr) {
+        Expr::Column(column) => column.name == name,
+        Expr::Cast(cast) => name != "ts" && *cast.field.data_type() == DataType::Utf8 && is_column(&cast.expr, name),
+        _ => false,
+    }
+}
+
 fn unaliased(expr: &Expr) -> &Expr {
     match expr {
         Expr::Alias(alias) => unaliased(&alias.expr),
-        Expr::Cast(cast) => unaliased(&cast.expr),
         other => other,
     }
 }

@@ -116,7 +116,7 @@ async fn a_query_over_earlier_bars_goes_on_without_a_look_at_the_history() {
             "SELECT symbol, \"interval\", ts, macd(close, 2, 4, 2) OVER (PARTITION BY symbol ORDER BY ts)['signal'] AS signal FROM input",
             true,
         ),
-        // What looks ahead, at other rows of the same time, at all rows, at the clock, or under another name does not.
+        // What looks ahead, at other rows of the same time, at all rows or at the clock, or gives the key another value, does not.
         (
             "SELECT symbol, \"interval\", ts, lead(close) OVER (PARTITION BY symbol ORDER BY ts) AS next FROM input",
             false,
@@ -137,6 +137,10 @@ async fn a_query_over_earlier_bars_goes_on_without_a_look_at_the_history() {
         ),
         (
             "SELECT symbol, \"interval\", ts, ht_trendline(close) OVER (PARTITION BY symbol ORDER BY ts) AS trend FROM input",
+            false,
+        ),
+        (
+            "SELECT symbol, \"interval\", CAST(CAST(ts AS DATE) AS TIMESTAMP) AS ts, ema(close, 3) OVER (PARTITION BY symbol ORDER BY ts) AS ema FROM input",
             false,
         ),
         ("SELECT symbol, \"interval\", ts, row_number() OVER (PARTITION BY symbol ORDER BY ts) AS n FROM input", false),
