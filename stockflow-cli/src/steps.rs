@@ -219,6 +219,12 @@ fn quality(section: &Section<'_>) -> StepConfig {
     if let Some(actions) = section.text("actions") {
         step = step.with_actions(actions);
     }
+    match (section.text("calendar"), section.text("exchange_column")) {
+        (None, None) => {}
+        (Some(exchange), None) => step = step.with_calendar(exchange),
+        (None, Some(column)) => step = step.with_exchange_column(column),
+        _ => section.problem("calendar", "is one of `calendar` and `exchange_column`, not both"),
+    }
     StepConfig::Quality(step)
 }
 

@@ -7,6 +7,9 @@
 //! | [`mod@file`] CSV, Parquet, NDJSON | yes | yes | always there |
 //! | [`console`] | | yes | always there |
 //! | [`delta`] tables of the lake | as history | yes | `delta` |
+//! | [`yahoo`] Yahoo Finance | yes | | `yahoo` |
+//!
+//! [`http`] (also feature `yahoo`) is the client for price providers, with recorded replies in place of the network.
 //!
 //! Files live on the local disk or in any object store: see [`location`] for the URLs (feature `s3` for `s3://`).
 
@@ -17,5 +20,10 @@ pub mod location;
 
 #[cfg(feature = "delta")]
 pub mod delta;
+
+#[cfg(feature = "yahoo")]
+pub mod http;
+#[cfg(feature = "yahoo")]
+pub mod yahoo;
 
 pub use columnar::ParquetCompression;

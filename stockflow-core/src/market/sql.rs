@@ -59,7 +59,7 @@ use datafusion::logical_expr::{
     ColumnarValue, DocSection, Documentation, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
-use crate::calendar::{BarCloses, Calendar};
+use crate::market::calendar::{BarCloses, Calendar};
 use crate::transform::Interval;
 
 static FUNCTIONS: LazyLock<Vec<Arc<ScalarUDF>>> = LazyLock::new(|| {
@@ -181,7 +181,7 @@ const EXCHANGE: &str =
     "A MIC, a common name or Yahoo's code: `XNYS`, `NYSE`, `NYQ`; `24/7` for crypto, `24/5` for currencies";
 
 /// `1970-01-01`, counted from the Common Era's first day.
-const UNIX_EPOCH_DAY: i32 = 719_163;
+pub(crate) const UNIX_EPOCH_DAY: i32 = 719_163;
 
 /// What an argument is read as, whatever it arrives as.
 #[derive(Debug, Clone, Copy)]
@@ -318,10 +318,13 @@ fn each<T>(
 }
 
 fn calendar_of(name: &str) -> Result<&'static Calendar> {
-    Calendar::of(name).ok_or_else(|| {
-        let nearest = nearest(name).into_iter().map(|it| format!("`{it}`")).collect::<Vec<_>>().join(", ");
-        DataFusionError::Execution(format!("no calendar is known for exchange `{name}`; near are {nearest}"))
-    })
+    Calendar::of(name).ok_or_else(|| DataFusionError::Execution(unknown(name)))
+}
+
+/// What is said of an exchange that has no calendar.
+pub(crate) fn unknown(name: &str) -> String {
+    let nearest = nearest(name).into_iter().map(|it| format!("`{it}`")).collect::<Vec<_>>().join(", ");
+    format!("no calendar is known for exchange `{name}`; near are {nearest}")
 }
 
 /// The three known names that are most like this one.
@@ -381,3 +384,6 @@ impl<'a> Kinds<'a> {
         found.ok_or_else(|| DataFusionError::Internal("the exchange was not kept".into()))
     }
 }
+
+#[cfg(test)]
+mod tests;

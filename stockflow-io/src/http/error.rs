@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use stockflow_core::{Error, ErrorClass, Origin};
 use url::Url;
 
 /// What was asked for, without anything secret.
@@ -167,6 +168,22 @@ impl FetchError {
         )
     }
 
+    /// What a caller can do about it.
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            _ if self.is_retryable() => ErrorClass::Transient,
+            Self::TooLarge { .. } | Self::Redirect { .. } | Self::NoRecording { .. } => ErrorClass::Data,
+            _ => ErrorClass::Config,
+        }
+    }
+
+    /// The same as an error of a connector; the partition is the symbol.
+    pub fn into_error(self, connector: &str) -> Error {
+        let symbol = self.place().and_then(|place| place.symbol.as_deref());
+        let origin = symbol.into_iter().fold(Origin::new(connector), Origin::partition);
+        Error::Connector { origin: Box::new(origin), operation: "fetch", class: self.class(), source: Box::new(self) }
+    }
+
     /// What was asked for, unless the error is about a folder or an option.
     pub fn place(&self) -> Option<&Place> {
         match self {
@@ -186,4 +203,33 @@ impl FetchError {
 
 fn secs(time: &Duration) -> String {
     format!("{:.1}", time.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(symbol: Option<&str>) -> Box<Place> {
+        Box::new(Place { host: "a.test".into(), path: "/x".into(), symbol: symbol.map(str::to_owned) })
+    }
+
+    #[track_caller]
+    fn check(error: FetchError, class: ErrorClass, chain: [&str; 2]) {
+        let error = error.into_error("yahoo");
+        assert_eq!((error.class(), error.is_retryable()), (class, class == ErrorClass::Transient));
+        assert_eq!(error.chain(), chain);
+    }
+
+    #[test]
+    fn errors_of_a_connector_say_where_and_what_can_be_done() {
+        let throttled =
+            FetchError::Throttled { place: place(Some("IBM")), waited: Duration::from_secs(900), last: "429".into() };
+        let text = "IBM from a.test/x: the host has asked for fewer requests for 900.0 s, last seen: 429; wait some hours, or lower the rate of requests";
+        check(throttled, ErrorClass::Transient, ["yahoo IBM: fetch failed", text]);
+        let large = FetchError::TooLarge { place: place(None), limit: 9 };
+        let text = "a.test/x: the reply is longer than 9 bytes; ask for less at once, or raise the limit of a body";
+        check(large, ErrorClass::Data, ["yahoo: fetch failed", text]);
+        let option = FetchError::Option { option: "base", reason: "none".into() };
+        check(option, ErrorClass::Config, ["yahoo: fetch failed", "invalid base of the HTTP client: none"]);
+    }
 }

@@ -6,6 +6,7 @@
 //! No task runs in the background: the foremost waiter sleeps until the next token and wakes the one after it.
 
 mod bucket;
+mod clock;
 mod gate;
 
 use std::time::Duration;

@@ -106,7 +106,7 @@ impl Fetch for Replayer {
         }
         let text = tokio::fs::read(&recording.path).await.map_err(|error| unreadable(&recording.path, error))?;
         let envelope: Envelope = parsed(&recording.path, &text)?;
-        let reply = envelope.response.reply(envelope.request.url);
+        let reply = envelope.response.reply(envelope.request.url, &text);
         let mut reply = reply.map_err(|reason| FetchError::Recording { path: recording.path.clone(), reason })?;
         reply.note = note;
         Outcome::of(request, reply).after_the_last_attempt(request)

@@ -1,6 +1,6 @@
 //! One symbol's bars and actions: its requests, and their replies made one.
 
-use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
+use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use arrow::compute::{concat_batches, filter_record_batch};
 use arrow::datatypes::Date32Type;
 use arrow::error::ArrowError;
@@ -120,7 +120,8 @@ fn wanted(asking: &Asking, bars: &RecordBatch) -> Result<RecordBatch, ArrowError
         .iter()
         .zip(finals)
         .map(|(date, is_final)| {
-            let within = date.is_some_and(|it| first.is_none_or(|first| it >= first) && last.is_none_or(|last| it <= last));
+            let within =
+                date.is_some_and(|it| first.is_none_or(|first| it >= first) && last.is_none_or(|last| it <= last));
             Some(within && (asking.unfinished || is_final == Some(true)))
         })
         .collect();
@@ -134,11 +135,10 @@ async fn chart_of(
     window: Window,
 ) -> Result<decode::Chart, Failure> {
     let symbol = asking.asked.symbol.as_str();
-    let url = url(&asking.asked.yahoo, interval, window, asking.pre_post).map_err(|error| {
-        Failure::Symbol(format!("`{}` makes no URL: {error}", asking.asked.yahoo))
-    })?;
+    let url = url(&asking.asked.yahoo, interval, window, asking.pre_post)
+        .map_err(|error| Failure::Symbol(format!("`{}` makes no URL: {error}", asking.asked.yahoo)))?;
     let request = Request::new(url).with_symbol(symbol).with_judge(accept_json);
-    let reply = fetch.get(&request).await.map_err(|error| failed(symbol, error))?;
+    let reply = fetch.get(&request).await.map_err(failed)?;
     let asked = ChartRequest::new(symbol, interval, asking.now).between(window.start, window.end);
     chart(&decode::Reply::from(&reply), &asked).map_err(|error| refused(symbol, &error))
 }
@@ -159,14 +159,14 @@ fn url(symbol: &str, interval: Interval, window: Window, pre_post: bool) -> Resu
 }
 
 /// What no reply means for the symbol and for the source.
-fn failed(symbol: &str, error: FetchError) -> Failure {
+fn failed(error: FetchError) -> Failure {
     match error {
-        FetchError::Throttled { .. } | FetchError::Exhausted { .. } | FetchError::Session { .. } => {
-            Failure::Source(Error::refused(Origin::new(CONNECTOR).symbol(symbol), ErrorClass::Transient, error.to_string()))
-        }
-        FetchError::Option { .. } | FetchError::Recording { .. } | FetchError::Unauthorized { .. } => {
-            Failure::Source(Error::refused(Origin::new(CONNECTOR).symbol(symbol), ErrorClass::Config, error.to_string()))
-        }
+        FetchError::Throttled { .. }
+        | FetchError::Exhausted { .. }
+        | FetchError::Session { .. }
+        | FetchError::Option { .. }
+        | FetchError::Recording { .. }
+        | FetchError::Unauthorized { .. } => Failure::Source(error.into_error(CONNECTOR)),
         other => Failure::Symbol(other.to_string()),
     }
 }
@@ -177,9 +177,11 @@ fn refused(symbol: &str, error: &ReplyError) -> Failure {
         return Failure::Nothing(error.to_string());
     }
     match error.class() {
-        ReplyClass::Fatal => {
-            Failure::Source(Error::refused(Origin::new(CONNECTOR).symbol(symbol), ErrorClass::Config, error.to_string()))
-        }
+        ReplyClass::Fatal => Failure::Source(Error::refused(
+            Origin::new(CONNECTOR).symbol(symbol),
+            ErrorClass::Config,
+            error.to_string(),
+        )),
         ReplyClass::Final | ReplyClass::Retry | ReplyClass::RefreshCrumb => Failure::Symbol(error.to_string()),
     }
 }

@@ -227,8 +227,13 @@ impl Source for YahooSource {
     }
 
     async fn scan(&self, plan: &EpochPlan) -> Result<Scan> {
-        let pins: Pins = serde_json::from_value(plan.pins.clone())
-            .map_err(|error| Error::refused(Origin::new(CONNECTOR), ErrorClass::Config, format!("the intent's pins are not those of this source: {error}")))?;
+        let pins: Pins = serde_json::from_value(plan.pins.clone()).map_err(|error| {
+            Error::refused(
+                Origin::new(CONNECTOR),
+                ErrorClass::Config,
+                format!("the intent's pins are not those of this source: {error}"),
+            )
+        })?;
         let mut work = Vec::new();
         for (symbol, pin) in pins.symbols {
             let known = self.symbols.iter().find(|it| it.symbol == symbol);
@@ -318,4 +323,3 @@ impl ScanEnd for End {
         Ok(self.0.clone())
     }
 }
-

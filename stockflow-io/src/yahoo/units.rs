@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Float64Array, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, AsArray, Float64Array, RecordBatch, StringArray};
 use arrow::datatypes::Float64Type;
 use arrow::error::ArrowError;
 
@@ -29,8 +29,11 @@ pub fn in_main_units(bars: &RecordBatch) -> Result<RecordBatch, ArrowError> {
     for name in ["open", "high", "low", "close", "adj_close"] {
         let (at, field) = schema.column_with_name(name).ok_or_else(|| wrong(name))?;
         let values = columns[at].as_primitive_opt::<Float64Type>().ok_or_else(|| wrong(field.name()))?;
-        let scaled: Float64Array =
-            values.iter().zip(&units).map(|(value, unit)| Some(value? * unit.map_or(1.0, |(_, factor)| factor))).collect();
+        let scaled: Float64Array = values
+            .iter()
+            .zip(&units)
+            .map(|(value, unit)| Some(value? * unit.map_or(1.0, |(_, factor)| factor)))
+            .collect();
         columns[at] = Arc::new(scaled) as ArrayRef;
     }
     let at = schema.index_of("currency")?;

@@ -59,7 +59,9 @@ mod tests {
         assert_eq!(windows(interval("1d"), whole, at(0)), [whole]);
         let minutes = windows(interval("1m"), whole, at(0));
         assert_eq!((minutes.len(), minutes[0].start, minutes[4].end), (5, at(-29), at(0)));
-        assert!(minutes.iter().zip(&minutes[1..]).all(|(a, b)| a.end == b.start && a.end - a.start == Duration::days(7)));
+        assert!(
+            minutes.iter().zip(&minutes[1..]).all(|(a, b)| a.end == b.start && a.end - a.start == Duration::days(7))
+        );
         assert_eq!(windows(interval("5m"), whole, at(0)), [Window { start: at(-59), end: at(0) }]);
         assert_eq!(windows(interval("1h"), whole, at(0)).len(), 2);
         assert_eq!(windows(interval("1m"), Window { start: at(-90), end: at(-60) }, at(0)), []);

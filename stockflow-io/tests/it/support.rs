@@ -158,6 +158,15 @@ fn compress<'a>(
     })
 }
 
+/// A part of the shared data; counted as left out where it is not there.
+pub(crate) fn shared(path: &str) -> Option<PathBuf> {
+    let root = std::env::var_os("STOCKFLOW_SHARED");
+    if root.is_none() {
+        left_out(&format!("{path} (STOCKFLOW_SHARED is not set)"));
+    }
+    Some(Path::new(&root?).join(path))
+}
+
 /// Notes that a test could not be run here: `scripts/test` counts these lines, and CI fails unless there is none.
 pub(crate) fn left_out(reason: &str) {
     println!("left out: {reason}");

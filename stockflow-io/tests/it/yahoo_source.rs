@@ -101,7 +101,9 @@ impl World {
         };
         let closes = batch.column_by_name("close").unwrap().as_primitive::<Float64Type>();
         (0..batch.num_rows())
-            .map(|row| (format!("{} {} {}", text("symbol", row), text("date", row), text("currency", row)), closes.value(row)))
+            .map(|row| {
+                (format!("{} {} {}", text("symbol", row), text("date", row), text("currency", row)), closes.value(row))
+            })
             .collect()
     }
 }
@@ -164,10 +166,24 @@ async fn an_earlier_start_is_fetched_though_the_symbol_is_up_to_date() {
     let folder = world.replies.path();
     let evening = "2024-01-05T23:00:00Z";
     // A day before the first date: trading dates begin before their midnight in UTC.
-    record(folder, "AAA", at("2024-01-03T00:00:00Z").timestamp(), at(evening), 200, &chart("AAA", "USD", &[("2024-01-03", 9.0), ("2024-01-04", 12.0)], &Value::Null));
+    record(
+        folder,
+        "AAA",
+        at("2024-01-03T00:00:00Z").timestamp(),
+        at(evening),
+        200,
+        &chart("AAA", "USD", &[("2024-01-03", 9.0), ("2024-01-04", 12.0)], &Value::Null),
+    );
     world.run(&["AAA"], Some("2024-01-04"), evening).await;
     assert_eq!(world.closes().into_keys().collect::<Vec<_>>(), ["AAA 2024-01-04 USD"]);
-    record(folder, "AAA", at("2024-01-01T00:00:00Z").timestamp(), at(evening), 200, &chart("AAA", "USD", &[("2024-01-02", 10.0), ("2024-01-03", 11.0), ("2024-01-04", 12.0)], &Value::Null));
+    record(
+        folder,
+        "AAA",
+        at("2024-01-01T00:00:00Z").timestamp(),
+        at(evening),
+        200,
+        &chart("AAA", "USD", &[("2024-01-02", 10.0), ("2024-01-03", 11.0), ("2024-01-04", 12.0)], &Value::Null),
+    );
     world.run(&["AAA"], Some("2024-01-02"), evening).await;
     assert_eq!(world.closes().len(), 3);
 }

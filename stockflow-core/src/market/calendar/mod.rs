@@ -52,7 +52,7 @@ use session::Hours;
 /// ```
 /// # fn example() -> Option<()> {
 /// use chrono::NaiveDate;
-/// use h_calendar::calendar::Calendar;
+/// use stockflow_core::market::calendar::Calendar;
 ///
 /// let nyse = Calendar::of("NYSE")?;
 /// let after_thanksgiving = NaiveDate::from_ymd_opt(2024, 11, 29)?;

@@ -3,18 +3,56 @@
 use arrow::datatypes::DataType;
 use datafusion::functions::expr_fn::date_part;
 use datafusion::functions_aggregate::expr_fn::{count, max, min};
+use datafusion::functions_window::expr_fn::lag;
 use datafusion::logical_expr::{Expr, JoinType, cast, lit};
 use datafusion::prelude::DataFrame;
 
 use super::{QUALITY_KEY, first_dates};
 use crate::error::Result;
-use crate::transform::expr::{column, columns, whole};
+use crate::transform::expr::{ascending, column, columns, running, whole};
+use crate::transform::interval::Interval;
+use crate::transform::udf::{missing_sessions, part_of, width};
 
 /// `gaps` and `gap_dates` of those symbols that have any.
 ///
+/// `exchange` says whose calendar counts; without it, and for bars wider than a day, the other symbols say which days do.
+pub(super) fn gaps(rows: &DataFrame, exchange: Option<Expr>) -> Result<DataFrame> {
+    let missed = match exchange {
+        None => missed_by_others(rows)?,
+        Some(exchange) => {
+            let of_a_day = width(column("interval")).eq(lit(Interval::DAY.to_string()));
+            let narrow = of_a_day.or(part_of(column("interval"), Interval::DAY)).is_true();
+            let wide = rows.clone().filter(Expr::Not(Box::new(narrow.clone())))?;
+            missed_sessions(&rows.clone().filter(narrow)?, exchange)?.union(missed_by_others(&wide)?)?
+        }
+    };
+    first_dates(missed, "gaps", "gap_dates")
+}
+
+/// `symbol`, `interval` and `date` of every session of an exchange between two bars that follow each other.
+fn missed_sessions(rows: &DataFrame, exchange: Expr) -> Result<DataFrame> {
+    let days = rows.clone().aggregate(
+        columns(["symbol", "interval", "date"]),
+        vec![max(cast(exchange, DataType::Utf8)).alias("exchange")],
+    )?;
+    let before = running(lag(column("date"), Some(1), None), &QUALITY_KEY, vec![ascending(column("date"))])?;
+    let days = days.select(vec![
+        column("symbol"),
+        column("interval"),
+        column("date"),
+        column("exchange"),
+        before.alias("before"),
+    ])?;
+    let missing = missing_sessions(column("exchange"), column("before"), column("date"));
+    let missed = days.select(vec![column("symbol"), column("interval"), missing.alias("date")])?;
+    Ok(missed.filter(column("date").is_not_null())?.unnest_columns(&["date"])?)
+}
+
+/// `symbol`, `interval` and `date` of every bar that others have and a symbol has not.
+///
 /// Each weekday of an interval's calendar (the days on which any symbol has a bar) is set beside each symbol that is active
 /// then; who has none on a day that is one for at least half of the others has a gap.
-pub(super) fn gaps(rows: &DataFrame) -> Result<DataFrame> {
+fn missed_by_others(rows: &DataFrame) -> Result<DataFrame> {
     let days = rows.clone().aggregate(columns(["symbol", "interval", "date"]), vec![])?;
     let active = days
         .clone()
@@ -54,5 +92,5 @@ pub(super) fn gaps(rows: &DataFrame) -> Result<DataFrame> {
     let others = column("active") - lit(1_i64);
     let missed =
         column("held").is_null().and(others.clone().gt(lit(0_i64))).and((column("present") * lit(2_i64)).gt_eq(others));
-    first_dates(seen.filter(missed)?, "gaps", "gap_dates")
+    Ok(seen.filter(missed)?.select(columns(["symbol", "interval", "date"]))?)
 }

@@ -17,6 +17,8 @@ use super::udf::required;
 use super::{Outputs, Scope, Transform};
 use crate::context::EpochContext;
 use crate::error::{Error, Result};
+use crate::market::Calendar;
+use crate::market::sql::unknown;
 use crate::relation::{REVISION, Relation, Relations};
 use crate::schema::PRICE_COLUMNS;
 
@@ -53,7 +55,11 @@ pub const QUALITY_KEY: [&str; 2] = ["symbol", "interval"];
 ///
 /// # Gaps
 ///
-/// Until there is a real calendar: a weekday on which at least half of the other active symbols of the interval have a bar
+/// With [`Quality::with_calendar`] or [`Quality::with_exchange_column`]: a day of trade of the exchange between the first and
+/// the last bar, on which there is no bar. In years that the calendar does not know nothing is a gap. So it is for bars of a
+/// day and less; wider ones are counted as without a calendar:
+///
+/// Without a calendar: a weekday on which at least half of the other active symbols of the interval have a bar
 /// and this one has none. A symbol is active from its first to its last bar; with no other symbol active there is no gap.
 /// Intraday bars count by date only.
 ///
@@ -66,16 +72,27 @@ pub const QUALITY_KEY: [&str; 2] = ["symbol", "interval"];
 ///
 /// # Errors
 ///
-/// [`Error::Schema`] if a column is missing, [`Error::InvalidParameter`] for a threshold that is not above zero.
+/// [`Error::Schema`] if a column is missing, [`Error::InvalidParameter`] for a threshold that is not above zero or an exchange
+/// whose calendar is not known.
 #[derive(Debug, Clone)]
 pub struct Quality {
     threshold: f64,
     actions: Option<String>,
+    exchange: Option<Exchange>,
+}
+
+/// What says on which exchange a symbol trades.
+#[derive(Debug, Clone)]
+enum Exchange {
+    /// All symbols trade on this one.
+    Given(String),
+    /// This column of the bars has its name.
+    Column(String),
 }
 
 impl Default for Quality {
     fn default() -> Self {
-        Self { threshold: 0.25, actions: None }
+        Self { threshold: 0.25, actions: None, exchange: None }
     }
 }
 
@@ -98,6 +115,23 @@ impl Quality {
     #[must_use]
     pub fn with_actions(mut self, actions: impl Into<String>) -> Self {
         self.actions = Some(actions.into());
+        self
+    }
+
+    /// Counts gaps by the calendar of one exchange, which is that of all symbols: `XNYS`, `NYSE`, `24/7`, or whatever
+    /// [`Calendar::of`] finds.
+    #[must_use]
+    pub fn with_calendar(mut self, exchange: impl Into<String>) -> Self {
+        self.exchange = Some(Exchange::Given(exchange.into()));
+        self
+    }
+
+    /// Counts gaps by the calendar of the exchange that a text column of the bars names.
+    ///
+    /// Where it is NULL, or names an exchange that no calendar is known for, nothing is a gap.
+    #[must_use]
+    pub fn with_exchange_column(mut self, column: impl Into<String>) -> Self {
+        self.exchange = Some(Exchange::Column(column.into()));
         self
     }
 
@@ -128,13 +162,27 @@ impl Transform for Quality {
                 format!("{} is not a finite number above zero", self.threshold),
             ));
         }
+        if let Some(Exchange::Given(name)) = &self.exchange
+            && Calendar::of(name).is_none()
+        {
+            return Err(Error::parameter(STEP, "calendar", unknown(name)));
+        }
         let input = inputs.input()?;
         let mut needed = vec!["symbol", "interval", "ts", "date", "volume", "adj_close", "basis"];
         needed.extend(PRICE_COLUMNS);
+        if let Some(Exchange::Column(name)) = &self.exchange
+            && !needed.contains(&name.as_str())
+        {
+            needed.push(name);
+        }
         require(STEP, input, &needed)?;
+        let exchange = self.exchange.as_ref().map(|it| match it {
+            Exchange::Given(name) => lit(name.as_str()),
+            Exchange::Column(name) => column(name),
+        });
         let rows = shared(epoch, input.frame.clone().select(columns(needed))?).await?;
         let all = named(counts(&rows)?, "")?;
-        let gaps = named(gap::gaps(&rows)?, "gap_")?;
+        let gaps = named(gap::gaps(&rows, exchange)?, "gap_")?;
         let jumps = named(jump::jumps(&rows, self.threshold, self.splits(inputs, epoch).await?)?, "jump_")?;
         let all = all.join(gaps, JoinType::Left, &QUALITY_KEY, &["gap_symbol", "gap_interval"], None)?;
         let all = all.join(jumps, JoinType::Left, &QUALITY_KEY, &["jump_symbol", "jump_interval"], None)?;
@@ -151,7 +199,14 @@ impl Transform for Quality {
     }
 
     fn definition(&self) -> serde_json::Value {
-        json!({ "type": STEP, "threshold": self.threshold, "actions": self.actions })
+        let mut definition = json!({ "type": STEP, "threshold": self.threshold, "actions": self.actions });
+        // Only where it is given: pipelines without a calendar stay the same ones.
+        match &self.exchange {
+            Some(Exchange::Given(name)) => definition["calendar"] = json!(name),
+            Some(Exchange::Column(name)) => definition["exchange_column"] = json!(name),
+            None => {}
+        }
+        definition
     }
 }
 

@@ -207,3 +207,90 @@ async fn five_years_of_stocks_are_reported_symbol_by_symbol() {
         assert_eq!(of(symbol)[2], missing, "{symbol}");
     }
 }
+
+/// Symbol, gaps and their dates by a calendar.
+async fn gaps(quality: &Quality, rows: &str) -> Vec<String> {
+    let epoch = epoch();
+    let input = bars(&epoch, &format!("{HEADER}\n{rows}")).await;
+    let frame = apply(quality, &epoch, input).await.output.unwrap().frame;
+    table(&frame, &["symbol", "gaps", "gap_dates", "verdict"]).await
+}
+
+#[tokio::test]
+async fn with_a_calendar_a_gap_is_a_session_without_a_bar() {
+    // Thanksgiving is no gap, though others have a bar; the 26th is one, though all lack it.
+    let mut rows = String::new();
+    for (symbol, dates) in [
+        ("A", vec!["2024-11-25", "2024-11-27", "2024-11-28", "2024-11-29", "2024-12-02"]),
+        ("B", vec!["2024-11-25", "2024-11-27", "2024-12-02"]),
+        ("NEW", vec!["2024-12-02"]),
+    ] {
+        dates.iter().for_each(|date| rows += &bar(symbol, date, 10.0, ""));
+    }
+    assert_eq!(
+        gaps(&Quality::new().with_calendar("XNYS"), &rows).await,
+        ["A 1 2024-11-26 gaps", "B 2 2024-11-26, 2024-11-29 gaps", "NEW 0  ok"]
+    );
+    // 1 to 5 of the weekend as well, for who never sleeps.
+    assert_eq!(
+        gaps(&Quality::new().with_calendar("24/7"), &rows).await[1],
+        "B 5 2024-11-26, 2024-11-28, 2024-11-29, 2024-11-30, 2024-12-01 gaps"
+    );
+}
+
+#[tokio::test]
+async fn a_duplicate_day_makes_no_gap_and_unknown_years_have_none() {
+    let rows = bar("A", "2024-11-25", 10.0, "") + &bar("A", "2024-11-25", 10.0, "") + &bar("A", "2024-11-27", 10.0, "");
+    assert_eq!(gaps(&Quality::new().with_calendar("NYSE"), &rows).await, ["A 1 2024-11-26 gaps,duplicates"]);
+    let old = bar("A", "1985-01-02", 10.0, "") + &bar("A", "1985-12-30", 10.0, "");
+    assert_eq!(gaps(&Quality::new().with_calendar("NYSE"), &old).await, ["A 0  ok"]);
+    // What is known of a span counts: 2 and 3 January 1990.
+    let edge = bar("A", "1989-12-01", 10.0, "") + &bar("A", "1990-01-04", 10.0, "");
+    assert_eq!(gaps(&Quality::new().with_calendar("NYSE"), &edge).await, ["A 2 1990-01-02, 1990-01-03 gaps"]);
+}
+
+#[tokio::test]
+async fn bars_wider_than_a_day_are_held_against_the_others_even_with_a_calendar() {
+    let epoch = epoch();
+    let text = |dates: &[&str]| dates.iter().map(|it| bar("A", it, 10.0, "")).collect::<String>();
+    let weekly = format!("{HEADER}\n{}", text(&["2024-01-01", "2024-01-08", "2024-01-15"]));
+    let input = normalized(&epoch, Normalize::new().with_interval("1wk".parse().unwrap()), &weekly).await;
+    let quality = Quality::new().with_calendar("NYSE");
+    let frame = apply(&quality, &epoch, input).await.output.unwrap().frame;
+    assert_eq!(table(&frame, &["interval", "gaps", "verdict"]).await, ["1wk 0 ok"]);
+}
+
+#[tokio::test]
+async fn a_column_names_the_exchange_of_each_symbol() {
+    let epoch = epoch();
+    let mut rows = String::new();
+    for symbol in ["LON", "NY", "NONE", "WRONG"] {
+        rows += &bar(symbol, "2024-12-24", 10.0, "");
+        rows += &bar(symbol, "2024-12-27", 10.0, "");
+    }
+    let input = bars(&epoch, &format!("{HEADER}\n{rows}")).await;
+    let exchange = when(column("symbol").eq(lit("LON")), lit("LSE"))
+        .when(column("symbol").eq(lit("NY")), lit("NYSE"))
+        .when(column("symbol").eq(lit("WRONG")), lit("NOWHERE"))
+        .end()
+        .unwrap();
+    let frame = input.frame.clone().with_column("exchange", exchange).unwrap();
+    let quality = Quality::new().with_exchange_column("exchange");
+    let frame = apply(&quality, &epoch, Relation::new(frame)).await.output.unwrap().frame;
+    assert_eq!(
+        table(&frame, &["symbol", "gaps", "gap_dates"]).await,
+        ["LON 0", "NONE 0", "NY 1 2024-12-26", "WRONG 0"]
+    );
+    let missing = refused(&quality, &epoch, input.clone()).await;
+    assert!(missing.contains("`exchange` is missing"), "{missing}");
+    let unknown = refused(&Quality::new().with_calendar("NYSEE"), &epoch, input).await;
+    assert!(unknown.contains("invalid calendar for quality: no calendar is known for exchange `NYSEE`"), "{unknown}");
+}
+
+#[test]
+fn a_calendar_is_part_of_the_definition_only_if_there_is_one() {
+    let of = |it: Quality| it.definition().to_string();
+    assert_eq!(of(Quality::new()), r#"{"actions":null,"threshold":0.25,"type":"quality"}"#);
+    assert!(of(Quality::new().with_calendar("XNYS")).contains(r#""calendar":"XNYS""#));
+    assert!(of(Quality::new().with_exchange_column("mic")).contains(r#""exchange_column":"mic""#));
+}

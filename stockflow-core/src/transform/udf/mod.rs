@@ -4,6 +4,7 @@
 
 mod by_symbol;
 mod file_symbol;
+mod missing_sessions;
 mod no_volume;
 mod number;
 mod period;
@@ -27,6 +28,7 @@ use datafusion::scalar::ScalarValue;
 
 pub(crate) use by_symbol::{by_symbol, is_by_symbol};
 pub(crate) use file_symbol::file_symbol;
+pub(crate) use missing_sessions::missing_sessions;
 pub(crate) use no_volume::no_volume;
 pub(crate) use number::number;
 pub(crate) use period::period;
@@ -42,6 +44,7 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     let mut all = vec![
         by_symbol::udf(),
         file_symbol::udf(),
+        missing_sessions::udf(),
         no_volume::udf(),
         number::udf(),
         period::udf(),

@@ -1,13 +1,15 @@
 //! One attempt on the wire: headers, cookies, redirects, and a bound on the body.
 
+mod encoding;
+
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::{Bytes, BytesMut};
 use reqwest::Client;
 use reqwest::cookie::{CookieStore, Jar};
 use reqwest::header::{
-    ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER,
-    SET_COOKIE,
+    ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_ENCODING, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName,
+    HeaderValue, LOCATION, RETRY_AFTER, SET_COOKIE,
 };
 use reqwest::redirect::Policy;
 use url::{Url, form_urlencoded};
@@ -16,6 +18,7 @@ use crate::http::error::FetchError;
 use crate::http::options::HttpOptions;
 use crate::http::request::{Reply, ReplyHeaders, Request};
 use crate::http::secret::Secrets;
+use encoding::Undecoded;
 
 const ANYTHING: &str = "application/json,text/html,application/xhtml+xml,text/csv;q=0.9,*/*;q=0.8";
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -112,17 +115,22 @@ impl Wire {
         Ok(response)
     }
 
-    /// The body, unless it is too long; no more of it is held in memory than is allowed.
+    /// The body, decompressed, unless it is too long; no more than twice what is allowed is held in memory.
     async fn body(&self, request: &Request, mut response: reqwest::Response) -> Result<Bytes, Lost> {
+        let limit = self.options.max_body;
+        let too_large = || Lost::For(FetchError::TooLarge { place: request.place(), limit });
+        let encodings = encodings(response.headers());
         let mut body = BytesMut::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| lost(request, error))? {
-            if body.len() + chunk.len() > self.options.max_body {
-                let limit = self.options.max_body;
-                return Err(Lost::For(FetchError::TooLarge { place: request.place(), limit }));
+            if body.len() + chunk.len() > limit {
+                return Err(too_large());
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(body.freeze())
+        encoding::decoded(&encodings, body.freeze(), limit).map_err(|error| match error {
+            Undecoded::TooLong => too_large(),
+            Undecoded::Broken(reason) => Lost::Connection(reason),
+        })
     }
 }
 
@@ -133,6 +141,7 @@ fn build(options: &HttpOptions, direct: bool) -> Result<Client, FetchError> {
     })?;
     let mut headers = HeaderMap::new();
     headers.insert(ACCEPT, HeaderValue::from_static(ANYTHING));
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(encoding::ACCEPTED));
     headers.insert(ACCEPT_LANGUAGE, language);
     let mut builder = Client::builder()
         .user_agent(&options.user_agent)
@@ -158,6 +167,11 @@ fn location(status: u16, headers: &HeaderMap) -> Option<&str> {
 fn headers_that_matter(headers: &HeaderMap) -> ReplyHeaders {
     let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).map(str::to_owned);
     ReplyHeaders { content_type: text(CONTENT_TYPE), retry_after: text(RETRY_AFTER) }
+}
+
+fn encodings(headers: &HeaderMap) -> String {
+    let texts: Vec<&str> = headers.get_all(CONTENT_ENCODING).iter().filter_map(|value| value.to_str().ok()).collect();
+    texts.join(",")
 }
 
 fn lost(request: &Request, error: reqwest::Error) -> Lost {

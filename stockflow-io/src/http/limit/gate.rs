@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::Limit;
 use super::bucket::Bucket;
+use super::clock;
 
 /// Everyone who asks one host passes here.
 #[derive(Debug)]
@@ -50,7 +51,7 @@ enum Turn {
 impl Gate {
     pub(crate) fn new(limit: Limit) -> Arc<Self> {
         let state = State {
-            bucket: Bucket::new(limit, Instant::now()),
+            bucket: Bucket::new(limit, clock::now()),
             in_flight: 0,
             turns: VecDeque::new(),
             queues: HashMap::new(),
@@ -71,14 +72,14 @@ impl Gate {
         let place = Waiting::join(self, symbol);
         loop {
             // The lock is gone before anything is awaited.
-            let turn = self.state().turn(&place, &self.limit, since, Instant::now());
+            let turn = self.state().turn(&place, &self.limit, since, clock::now());
             match turn {
                 Turn::Now(pauses) => return Ok(Permit { gate: Arc::clone(self), pauses }),
                 Turn::GiveUp(waited) => return Err(Blocked { waited }),
                 Turn::NotYet => place.woken.notified().await,
                 Turn::SleepUntil(at) => {
                     tokio::select! {
-                        () = tokio::time::sleep_until(at) => {}
+                        () = clock::sleep_until(at) => {}
                         () = place.woken.notified() => {}
                     }
                 }
@@ -199,7 +200,7 @@ impl Permit {
     ///
     /// Returns the pause if this reply began one.
     pub(crate) fn throttled(&self, retry_after: Option<Duration>) -> Option<Duration> {
-        let now = Instant::now();
+        let now = clock::now();
         let mut state = self.gate.state();
         let is_new = state.pauses == self.pauses;
         if is_new {
@@ -229,12 +230,16 @@ impl Drop for Permit {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use futures::future::join_all;
 
     use super::*;
     use crate::http::Backoff;
+
+    fn elapsed(since: Instant) -> Duration {
+        clock::now() - since
+    }
 
     fn limit() -> Limit {
         Limit { burst: 1, parallel: 1, per_second: 10.0, ..Limit::default() }
@@ -244,103 +249,121 @@ mod tests {
     async fn order(symbols: &[&str]) -> Vec<String> {
         let (gate, passed) = (Gate::new(limit()), Mutex::new(Vec::new()));
         join_all(symbols.iter().map(|symbol| async {
-            let _permit = gate.pass(symbol, Instant::now()).await.unwrap();
+            let _permit = gate.pass(symbol, clock::now()).await.unwrap();
             passed.lock().unwrap().push((*symbol).to_owned());
         }))
         .await;
         passed.into_inner().unwrap()
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn symbols_take_turns() {
-        assert_eq!(order(&["A", "A", "A", "A", "B", "C", "B"]).await, ["A", "A", "B", "C", "A", "B", "A"]);
+    #[test]
+    fn symbols_take_turns() {
+        clock::run(async {
+            assert_eq!(order(&["A", "A", "A", "A", "B", "C", "B"]).await, ["A", "A", "B", "C", "A", "B", "A"]);
+        });
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_hundred_requests_of_one_symbol_do_not_starve_the_others() {
-        let symbols: Vec<&str> = [vec!["LONG"; 100], vec!["B", "C", "D", "E"]].concat();
-        let order = order(&symbols).await;
-        let last = order.iter().rposition(|symbol| symbol != "LONG").unwrap();
-        assert!(last < 8, "{order:?}");
-        assert_eq!(order.len(), 104);
+    #[test]
+    fn a_hundred_requests_of_one_symbol_do_not_starve_the_others() {
+        clock::run(async {
+            let symbols: Vec<&str> = [vec!["LONG"; 100], vec!["B", "C", "D", "E"]].concat();
+            let order = order(&symbols).await;
+            let last = order.iter().rposition(|symbol| symbol != "LONG").unwrap();
+            assert!(last < 8, "{order:?}");
+            assert_eq!(order.len(), 104);
+        });
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn the_rate_holds_and_so_does_the_bound_on_what_runs_at_once() {
-        let gate = Gate::new(Limit::default());
-        let (start, running) = (Instant::now(), Mutex::new((0, 0)));
-        join_all((0..24).map(|i| {
-            let (gate, running) = (&gate, &running);
-            async move {
-                let _permit = gate.pass(&format!("S{i}"), start).await.unwrap();
-                {
-                    let mut running = running.lock().unwrap();
-                    running.0 += 1;
-                    running.1 = running.0.max(running.1);
+    #[test]
+    fn the_rate_holds_and_so_does_the_bound_on_what_runs_at_once() {
+        clock::run(async {
+            let gate = Gate::new(Limit::default());
+            let (start, running) = (clock::now(), Mutex::new((0, 0)));
+            join_all((0..24).map(|i| {
+                let (gate, running) = (&gate, &running);
+                async move {
+                    let _permit = gate.pass(&format!("S{i}"), start).await.unwrap();
+                    {
+                        let mut running = running.lock().unwrap();
+                        running.0 += 1;
+                        running.1 = running.0.max(running.1);
+                    }
+                    clock::sleep_until(clock::now() + Duration::from_secs(3)).await;
+                    running.lock().unwrap().0 -= 1;
                 }
-                tokio::time::sleep(Duration::from_secs(3)).await;
-                running.lock().unwrap().0 -= 1;
+            }))
+            .await;
+            // Four at a time for three seconds each is slower than two a second.
+            assert_eq!(elapsed(start).as_secs(), 18);
+            assert_eq!(running.into_inner().unwrap(), (0, 4));
+        });
+    }
+
+    #[test]
+    fn retry_after_pauses_everyone_and_halves_the_rate_once() {
+        clock::run(async {
+            let gate = Gate::new(Limit { parallel: 4, burst: 4, ..Limit::default() });
+            let start = clock::now();
+            let permits = join_all((0..3).map(|_| gate.pass("A", start))).await;
+            let pauses: Vec<_> = permits
+                .into_iter()
+                .map(|permit| permit.unwrap().throttled(Some(Duration::from_secs(60))).map(|pause| pause.as_secs()))
+                .collect();
+            assert_eq!(pauses, [Some(60), None, None]);
+            assert!((gate.state().bucket.rate() - 1.0).abs() < 1e-9);
+            drop(gate.pass("B", start).await.unwrap());
+            assert_eq!(elapsed(start).as_secs(), 60);
+            drop(gate.pass("B", start).await.unwrap());
+            assert_eq!(elapsed(start).as_secs(), 61);
+        });
+    }
+
+    #[test]
+    fn pauses_without_retry_after_grow_until_a_good_reply() {
+        clock::run(async {
+            let gate =
+                Gate::new(Limit { pause: Backoff::new(Duration::from_secs(2), Duration::from_secs(120)), ..limit() });
+            let mut pauses = Vec::new();
+            for _ in 0..3 {
+                pauses.push(gate.pass("A", clock::now()).await.unwrap().throttled(None).unwrap());
             }
-        }))
-        .await;
-        // Four at a time for three seconds each is slower than two a second.
-        assert_eq!(start.elapsed().as_secs(), 18);
-        assert_eq!(running.into_inner().unwrap(), (0, 4));
+            assert!(pauses[0] >= Duration::from_secs(1) && pauses[0] <= Duration::from_secs(2), "{pauses:?}");
+            assert!(pauses[2] >= Duration::from_secs(4) && pauses[2] <= Duration::from_secs(8), "{pauses:?}");
+            gate.pass("A", clock::now()).await.unwrap().answered();
+            let pause = gate.pass("A", clock::now()).await.unwrap().throttled(None).unwrap();
+            assert!(pause <= Duration::from_secs(2), "{pause:?}");
+        });
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn retry_after_pauses_everyone_and_halves_the_rate_once() {
-        let gate = Gate::new(Limit { parallel: 4, burst: 4, ..Limit::default() });
-        let start = Instant::now();
-        let permits = join_all((0..3).map(|_| gate.pass("A", start))).await;
-        let pauses: Vec<_> = permits
-            .into_iter()
-            .map(|permit| permit.unwrap().throttled(Some(Duration::from_secs(60))).map(|pause| pause.as_secs()))
-            .collect();
-        assert_eq!(pauses, [Some(60), None, None]);
-        assert!((gate.state().bucket.rate() - 1.0).abs() < 1e-9);
-        drop(gate.pass("B", start).await.unwrap());
-        assert_eq!(start.elapsed().as_secs(), 60);
-        drop(gate.pass("B", start).await.unwrap());
-        assert_eq!(start.elapsed().as_secs(), 61);
+    #[test]
+    fn patience_ends_for_all_who_wait() {
+        clock::run(async {
+            let gate = Gate::new(Limit { patience: Duration::from_secs(300), ..limit() });
+            let start = clock::now();
+            gate.pass("A", start).await.unwrap().throttled(Some(Duration::from_secs(86_400)));
+            let all = join_all(["A", "B", "C"].map(|symbol| gate.pass(symbol, start))).await;
+            assert!(all.iter().all(|turn| matches!(turn, Err(Blocked { .. }))), "{all:?}");
+            assert_eq!(elapsed(start).as_secs(), 300);
+        });
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn pauses_without_retry_after_grow_until_a_good_reply() {
-        let gate =
-            Gate::new(Limit { pause: Backoff::new(Duration::from_secs(2), Duration::from_secs(120)), ..limit() });
-        let mut pauses = Vec::new();
-        for _ in 0..3 {
-            pauses.push(gate.pass("A", Instant::now()).await.unwrap().throttled(None).unwrap());
-        }
-        assert!(pauses[0] >= Duration::from_secs(1) && pauses[0] <= Duration::from_secs(2), "{pauses:?}");
-        assert!(pauses[2] >= Duration::from_secs(4) && pauses[2] <= Duration::from_secs(8), "{pauses:?}");
-        gate.pass("A", Instant::now()).await.unwrap().answered();
-        let pause = gate.pass("A", Instant::now()).await.unwrap().throttled(None).unwrap();
-        assert!(pause <= Duration::from_secs(2), "{pause:?}");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn patience_ends_for_all_who_wait() {
-        let gate = Gate::new(Limit { patience: Duration::from_secs(300), ..limit() });
-        let start = Instant::now();
-        gate.pass("A", start).await.unwrap().throttled(Some(Duration::from_secs(86_400)));
-        let all = join_all(["A", "B", "C"].map(|symbol| gate.pass(symbol, start))).await;
-        assert!(all.iter().all(|turn| matches!(turn, Err(Blocked { .. }))), "{all:?}");
-        assert_eq!(start.elapsed().as_secs(), 300);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_is_cancelled_leaves_the_queue() {
-        let gate = Gate::new(limit());
-        let first = gate.pass("A", Instant::now()).await.unwrap();
-        for _ in 0..10 {
-            let turn = gate.pass("A", Instant::now());
-            assert!(tokio::time::timeout(Duration::from_millis(10), turn).await.is_err());
-        }
-        assert!(gate.state().queues.is_empty() && gate.state().turns.is_empty());
-        drop(first);
-        drop(gate.pass("B", Instant::now()).await.unwrap());
-        assert_eq!(gate.state().in_flight, 0);
+    #[test]
+    fn who_is_cancelled_leaves_the_queue() {
+        clock::run(async {
+            let gate = Gate::new(limit());
+            let first = gate.pass("A", clock::now()).await.unwrap();
+            for _ in 0..10 {
+                let turn = gate.pass("A", clock::now());
+                let too_long = clock::sleep_until(clock::now() + Duration::from_millis(10));
+                tokio::select! {
+                    _ = turn => panic!("the first has not left"),
+                    () = too_long => {}
+                }
+            }
+            assert!(gate.state().queues.is_empty() && gate.state().turns.is_empty());
+            drop(first);
+            drop(gate.pass("B", clock::now()).await.unwrap());
+            assert_eq!(gate.state().in_flight, 0);
+        });
     }
 }

@@ -1,10 +1,12 @@
 //! The form of a recording.
 
+mod member;
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 use url::Url;
 
 use crate::http::request::{Reply, ReplyHeaders, Request};
@@ -21,7 +23,7 @@ pub(crate) struct Envelope {
 #[derive(Debug, Deserialize)]
 pub(crate) struct Head {
     pub(crate) request: Option<Recorded>,
-    pub(crate) response: Option<serde::de::IgnoredAny>,
+    pub(crate) response: Option<IgnoredAny>,
 }
 
 /// What was asked.
@@ -29,7 +31,24 @@ pub(crate) struct Head {
 pub(crate) struct Recorded {
     #[serde(default = "get")]
     pub(crate) method: String,
+    #[serde(with = "text_of_url")]
     pub(crate) url: Url,
+}
+
+/// As serde does it with a feature of `url` that nothing else here needs.
+mod text_of_url {
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+    use url::Url;
+
+    pub(super) fn serialize<S: Serializer>(url: &Url, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(url.as_str())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Url, D::Error> {
+        let text = String::deserialize(from)?;
+        Url::parse(&text).map_err(|error| D::Error::custom(format!("`{text}` is no URL: {error}")))
+    }
 }
 
 fn get() -> String {
@@ -44,8 +63,9 @@ pub(crate) struct Response {
     status: u16,
     #[serde(default)]
     headers: BTreeMap<String, HeaderText>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    body_json: Option<Box<RawValue>>,
+    /// Only whether there is one: it is read and written as it stands in the file.
+    #[serde(default, skip_serializing)]
+    body_json: Option<IgnoredAny>,
     #[serde(default, alias = "bodyText", skip_serializing_if = "Option::is_none")]
     body: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -79,35 +99,45 @@ pub(super) fn written(request: &Request, reply: &Reply) -> serde_json::Result<St
     for (name, value) in headers {
         response.headers.extend(value.clone().map(|value| (name.to_owned(), HeaderText::One(value))));
     }
-    response.set_body(&Secrets::of(request.url()), &reply.body);
+    let json = response.set_body(&Secrets::of(request.url()), &reply.body);
     let request = Recorded { method: get(), url: secret::masked(request.url()) };
     let mut text = serde_json::to_string_pretty(&Envelope { request, response })?;
+    if let Some(json) = json {
+        // Behind the last member of the last member.
+        text.truncate(text.trim_end_matches(['}', ' ', '\n']).len());
+        text.push_str(&format!("{}\n    \"bodyJson\": {json}\n  }}\n}}", if text.ends_with('{') { "" } else { "," }));
+    }
     text.push('\n');
     Ok(text)
 }
 
 impl Response {
-    fn set_body(&mut self, secrets: &Secrets, body: &[u8]) {
+    /// Gives the body back if it is JSON.
+    fn set_body(&mut self, secrets: &Secrets, body: &[u8]) -> Option<String> {
         let lossy = String::from_utf8_lossy(body);
         let text = secrets.hide(&lossy);
         if std::str::from_utf8(body).is_err() && text == lossy {
             self.body_hex = Some(body.iter().map(|byte| format!("{byte:02x}")).collect());
-            return;
+            return None;
         }
         // White space around it would be lost.
         let is_bare = text.trim().len() == text.len();
-        match serde_json::from_str::<Box<RawValue>>(&text) {
-            Ok(json) if is_bare => self.body_json = Some(json),
-            _ => self.body = Some(text),
+        if is_bare && serde_json::from_str::<IgnoredAny>(&text).is_ok() {
+            return Some(text);
         }
+        self.body = Some(text);
+        None
     }
 
-    /// The reply that was recorded, or what is wrong with it.
-    pub(crate) fn reply(&self, url: Url) -> Result<Reply, String> {
+    /// The reply that was recorded in `file`, or what is wrong with it.
+    pub(crate) fn reply(&self, url: Url, file: &[u8]) -> Result<Reply, String> {
         let headers =
             ReplyHeaders { content_type: self.header("content-type"), retry_after: self.header("retry-after") };
         let body = match (&self.body_json, &self.body, &self.body_hex) {
-            (Some(json), None, None) => Bytes::copy_from_slice(json.get().as_bytes()),
+            (Some(_), None, None) => {
+                let json = member::find(file, &["response", "bodyJson"]).ok_or("`bodyJson` cannot be found")?;
+                Bytes::copy_from_slice(json)
+            }
             (None, Some(text), None) => Bytes::copy_from_slice(text.as_bytes()),
             (None, None, Some(hex)) => bytes_of(hex).ok_or("`bodyHex` is not made of pairs of hexadecimal digits")?,
             (None, None, None) => Bytes::new(),

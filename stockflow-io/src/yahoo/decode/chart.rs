@@ -25,7 +25,8 @@ use super::error::open;
 use super::json::{first, items};
 use super::time::{Zone, days, midnight_micros};
 use super::{NoData, NotFound, Reply, ReplyError, YAHOO};
-use crate::shim::{DeadLetter, Interval, bar_schema};
+use stockflow_core::schema::{DeadLetter, bar_schema};
+use stockflow_core::transform::Interval;
 
 pub use facts::{Facts, Period};
 use finality::Finality;
@@ -83,7 +84,7 @@ pub struct Chart {
     /// NULL, but at least one price is there. `is_final` is false for the bar that is still forming, for the latest price that
     /// Yahoo appends as a row, and for a week or month that is not over.
     pub bars: RecordBatch,
-    /// Corporate actions of [`action_schema`](crate::shim::action_schema), in the order of their dates; amounts as Yahoo has
+    /// Corporate actions of [`action_schema`](stockflow_core::schema::action_schema), in the order of their dates; amounts as Yahoo has
     /// them, adjusted for later splits.
     pub actions: RecordBatch,
     /// Finished bars without prices.

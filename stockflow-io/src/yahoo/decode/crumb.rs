@@ -29,7 +29,7 @@ pub fn crumb(reply: &Reply) -> Result<String, ReplyError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decode::ReplyClass;
+    use crate::yahoo::decode::ReplyClass;
 
     #[test]
     fn takes_a_crumb_and_nothing_else() {

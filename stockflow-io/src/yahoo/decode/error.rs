@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::Reply;
 use super::json::{at, shorten, text};
-use crate::shim::ErrorClass;
+use stockflow_core::ErrorClass;
 
 /// What a caller does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

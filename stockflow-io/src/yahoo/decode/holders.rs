@@ -13,7 +13,7 @@ use super::error::open;
 use super::json::{at, first, items};
 use super::table::{Column, Kind, Table, schema};
 use super::{NotFound, Reply, ReplyError, SymbolRequest};
-use crate::shim::DeadLetter;
+use stockflow_core::schema::DeadLetter;
 
 /// The modules to ask for, in the order of [`Holders`]'s tables.
 pub const HOLDER_MODULES: [&str; 7] = [

@@ -10,7 +10,7 @@ use super::error::open;
 use super::json::text;
 use super::table::{Column, Kind, Table, schema};
 use super::{Asked, Reply, ReplyError, SymbolRequest};
-use crate::shim::DeadLetter;
+use stockflow_core::schema::DeadLetter;
 
 macro_rules! outlook {
     ($name:literal, $key:literal, $field:literal, $kind:expr) => {

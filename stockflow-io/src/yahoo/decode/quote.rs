@@ -11,7 +11,7 @@ use super::json::text;
 use super::number::Number;
 use super::table::{Column, Kind, Table, schema};
 use super::{Reply, ReplyError, SymbolRequest};
-use crate::shim::DeadLetter;
+use stockflow_core::schema::DeadLetter;
 
 const COLUMNS: &[Column] = &[
     Column::new("price", &["regularMarketPrice"], Kind::Number).required(),
@@ -131,7 +131,7 @@ mod tests {
             {"symbol":"ODD","regularMarketPrice":[1]},
             {"symbol":"OTHER"}, null],"error":null}}"#;
         let mut request = SymbolRequest::new(["ADH", "HALT", "ODD", "GONE"], DateTime::UNIX_EPOCH);
-        request.symbols.push(crate::decode::Asked::new("BRK.B", "BRK-B"));
+        request.symbols.push(crate::yahoo::decode::Asked::new("BRK.B", "BRK-B"));
         let quotes = quote(&Reply::new(200, body), &request).unwrap();
         assert_eq!(quotes.quotes.num_rows(), 1);
         assert_eq!(quotes.absent, ["GONE"]);

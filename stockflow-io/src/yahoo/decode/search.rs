@@ -9,7 +9,7 @@ use super::error::open_bare;
 use super::json::text;
 use super::table::{Column, Kind, Table, schema};
 use super::{Reply, ReplyError};
-use crate::shim::DeadLetter;
+use stockflow_core::schema::DeadLetter;
 
 const COLUMNS: &[Column] = &[
     Column::new("short_name", &["shortname"], Kind::Text),

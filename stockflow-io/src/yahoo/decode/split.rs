@@ -132,10 +132,10 @@ fn dates(table: &RecordBatch) -> Result<&Date32Array, ArrowError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decode::{Chart, ChartRequest, Reply, chart};
-    use crate::shim::Interval;
+    use crate::yahoo::decode::{Chart, ChartRequest, Reply, chart};
     use arrow::util::pretty::pretty_format_batches;
     use chrono::DateTime;
+    use stockflow_core::transform::Interval;
 
     /// Two days before, on and after a 4:1 split on 2020-08-31, and a 1:2 one on 2020-09-02.
     fn decoded() -> Chart {

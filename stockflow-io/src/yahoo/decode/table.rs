@@ -14,7 +14,8 @@ use super::json::{at, shorten, text};
 use super::number::{Number, percent, whole};
 use super::time::{days, instant};
 use super::{ReplyError, YAHOO};
-use crate::shim::{AS_OF, DeadLetter};
+use stockflow_core::relation::AS_OF;
+use stockflow_core::schema::DeadLetter;
 
 /// How a cell is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use h_client::http::{Fetch, FetchError, HttpClient, HttpOptions, Limit};
+use stockflow_io::http::{Fetch, FetchError, HttpClient, HttpOptions, Limit};
 use url::Url;
 
-use super::server::Server;
-use super::server::script::{Script, Trouble, When};
 use super::{chart, client, fast, options, yahoo};
+use crate::server::Server;
+use crate::server::script::{Script, Trouble, When};
 
 /// Asks a server that does this to the first two requests.
 async fn check_is_retried(trouble: Trouble) {
@@ -135,6 +135,10 @@ async fn it_looks_like_a_browser_and_reuses_connections() {
     assert_eq!(headers["accept-language"], "en-US,en;q=0.9");
     assert!(headers["accept-encoding"].contains("gzip") && headers["accept-encoding"].contains("br"));
     assert!(headers["accept"].starts_with("application/json"));
+    for symbol in ["MSFT", "IBM", "NONE"] {
+        client.get(&chart(symbol)).await.unwrap();
+    }
+    assert_eq!((server.seen().len(), server.connections()), (4, 1));
 }
 
 #[test]

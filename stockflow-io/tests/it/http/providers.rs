@@ -1,11 +1,11 @@
 //! Stooq and Alpha Vantage complain with status 200: what a source's judge makes of it.
 
-use h_client::http::{Fetch, FetchError, Reply, Request, Verdict, accept_json, accept_text};
+use stockflow_io::http::{Fetch, FetchError, Reply, Request, Verdict, accept_json, accept_text};
 use url::Url;
 
 use super::client;
-use super::server::Server;
-use super::server::script::{Script, Trouble, When};
+use crate::server::Server;
+use crate::server::script::{Script, Trouble, When};
 
 fn stooq(reply: &Reply) -> Verdict {
     match String::from_utf8_lossy(&reply.body) {

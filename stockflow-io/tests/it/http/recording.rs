@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use h_client::http::{Fetch, FetchError, Recorder, Replayer, Request, accept_json};
-use h_client::yahoo::session::YahooSession;
+use stockflow_io::http::{Fetch, FetchError, Recorder, Replayer, Request, accept_json};
+use stockflow_io::yahoo::session::YahooSession;
 use url::Url;
 
-use super::server::Server;
-use super::server::script::Script;
 use super::{chart, client, yahoo};
+use crate::server::Server;
+use crate::server::script::Script;
+use crate::support::shared;
 
 fn window(begin: i64, end: i64) -> Request {
     yahoo(&format!("/v8/finance/chart/AAPL?interval=1d&period1={begin}&period2={end}")).with_symbol("AAPL")
@@ -123,8 +124,7 @@ async fn recordings_can_be_written_by_hand() {
 
 #[tokio::test]
 async fn the_replies_in_the_shared_folder_are_recordings() {
-    // Only where the project's shared folder is at hand.
-    let Ok(folder) = std::env::var("STOCKFLOW_SHARED_YAHOO") else { return };
+    let Some(folder) = shared("data/yahoo") else { return };
     let replayer = Replayer::open(folder).unwrap();
     let url = "https://query2.finance.yahoo.com/v8/finance/chart/BEKE?useYfid=true&interval=1d&includePrePost=true&events=div%7Csplit%7Cearn&lang=en-US&period1=1577836800&period2=1578009600";
     assert_eq!(replayer.get(&Request::new(Url::parse(url).unwrap())).await.unwrap().status, 400);

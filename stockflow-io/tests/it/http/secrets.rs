@@ -4,13 +4,15 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use h_client::http::{Fetch, FetchError, HttpClient, HttpOptions, Recorder, Replayer, Request, Verdict, accept_json};
-use h_client::yahoo::session::YahooSession;
+use stockflow_io::http::{
+    Fetch, FetchError, HttpClient, HttpOptions, Recorder, Replayer, Request, Verdict, accept_json,
+};
+use stockflow_io::yahoo::session::YahooSession;
 use url::Url;
 
-use super::server::Server;
-use super::server::script::{Script, Trouble, When};
 use super::{client, fast, options, yahoo};
+use crate::server::Server;
+use crate::server::script::{Script, Trouble, When};
 
 /// Holds characters that are escaped in URLs.
 const KEY: &str = "sentinel/KEY 42";
@@ -44,13 +46,13 @@ impl Write for Log {
     }
 }
 
-fn exhausted(reply: &h_client::http::Reply) -> Verdict {
+fn exhausted(reply: &stockflow_io::http::Reply) -> Verdict {
     Verdict::Exhausted(String::from_utf8_lossy(&reply.body).into_owned())
 }
 
 async fn error_of(trouble: Trouble, request: Request) -> FetchError {
     let server = Server::start(Script::default().with("/", When::Always, trouble)).await;
-    let limit = h_client::http::Limit { patience: Duration::from_millis(50), ..fast() };
+    let limit = stockflow_io::http::Limit { patience: Duration::from_millis(50), ..fast() };
     HttpClient::new(options(&server, limit)).unwrap().get(&request).await.unwrap_err()
 }
 

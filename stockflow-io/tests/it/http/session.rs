@@ -1,16 +1,16 @@
 //! Cookie and crumb.
 
 use futures::future::join_all;
-use h_client::http::{Fetch, FetchError};
-use h_client::yahoo::session::YahooSession;
+use stockflow_io::http::{Fetch, FetchError};
+use stockflow_io::yahoo::session::YahooSession;
 
-use super::server::Server;
-use super::server::script::{Script, Trouble, When};
 use super::{chart, client, yahoo};
+use crate::server::Server;
+use crate::server::script::{Script, Trouble, When};
 
 const CRUMB: &str = "/v1/test/getcrumb";
 
-fn summary(symbol: &str) -> h_client::http::Request {
+fn summary(symbol: &str) -> stockflow_io::http::Request {
     yahoo(&format!("/v10/finance/quoteSummary/{symbol}?modules=majorHoldersBreakdown")).with_symbol(symbol)
 }
 

@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use h_client::http::{Fetch, FetchError, HttpClient, Limit};
+use stockflow_io::http::{Fetch, FetchError, HttpClient, Limit};
 
-use super::server::Server;
-use super::server::script::{Script, Trouble, When};
 use super::{chart, client, fast, options};
+use crate::server::Server;
+use crate::server::script::{Script, Trouble, When};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_symbols_arrive_although_a_third_is_throttled() {

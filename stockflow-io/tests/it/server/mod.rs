@@ -3,7 +3,7 @@
 //! It stands in for all of Yahoo's hosts, Stooq and Alpha Vantage at once; `X-Forwarded-Host` tells which is meant.
 //! Its data is made up, the same for the same symbol each time.
 
-pub mod script;
+pub(crate) mod script;
 
 mod alpha_vantage;
 mod daily;
@@ -22,7 +22,7 @@ use script::{Script, Trouble};
 use wire::{Answer, Call};
 
 /// A running server; it ends when dropped.
-pub struct Server {
+pub(crate) struct Server {
     base: Url,
     shared: Arc<Shared>,
     task: tokio::task::JoinHandle<()>,
@@ -36,6 +36,8 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
+    /// Connections that were accepted.
+    connections: usize,
     seen: Vec<Seen>,
     running: usize,
     most_running: usize,
@@ -46,19 +48,19 @@ struct State {
 
 /// One request.
 #[derive(Debug, Clone)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// Since the server's start.
-    pub at: Duration,
-    pub host: String,
+    pub(crate) at: Duration,
+    pub(crate) host: String,
     /// Path and query, as sent.
-    pub target: String,
-    pub headers: HashMap<String, String>,
+    pub(crate) target: String,
+    pub(crate) headers: HashMap<String, String>,
     /// Whether it was answered as a client hopes.
-    pub is_good: bool,
+    pub(crate) is_good: bool,
 }
 
 impl Server {
-    pub async fn start(script: Script) -> Self {
+    pub(crate) async fn start(script: Script) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
         let shared = Arc::new(Shared { script, start: Instant::now(), state: Mutex::default() });
@@ -66,6 +68,7 @@ impl Server {
         let task = tokio::spawn(async move {
             loop {
                 if let Ok((stream, _)) = listener.accept().await {
+                    serving.state.lock().unwrap().connections += 1;
                     tokio::spawn(serve(Arc::clone(&serving), stream));
                 }
             }
@@ -73,27 +76,32 @@ impl Server {
         Self { base, shared, task }
     }
 
-    pub fn base(&self) -> Url {
+    pub(crate) fn base(&self) -> Url {
         self.base.clone()
     }
 
     /// All requests so far, in order.
-    pub fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<Seen> {
         self.shared.state.lock().unwrap().seen.clone()
     }
 
     /// How many requests were for paths that begin so.
-    pub fn count(&self, path: &str) -> usize {
+    pub(crate) fn count(&self, path: &str) -> usize {
         self.seen().iter().filter(|seen| seen.target.starts_with(path)).count()
     }
 
+    /// How many connections there were.
+    pub(crate) fn connections(&self) -> usize {
+        self.shared.state.lock().unwrap().connections
+    }
+
     /// How many were answered at the same time, at most.
-    pub fn most_running(&self) -> usize {
+    pub(crate) fn most_running(&self) -> usize {
         self.shared.state.lock().unwrap().most_running
     }
 
     /// How many came within any time of `window`, at most.
-    pub fn most_within(&self, window: Duration) -> usize {
+    pub(crate) fn most_within(&self, window: Duration) -> usize {
         let at: Vec<Duration> = self.seen().iter().map(|seen| seen.at).collect();
         let mut first = 0;
         (0..at.len())
@@ -108,7 +116,7 @@ impl Server {
     }
 
     /// What was answered well more than once.
-    pub fn duplicates(&self) -> Vec<String> {
+    pub(crate) fn duplicates(&self) -> Vec<String> {
         let mut counts = HashMap::new();
         for seen in self.seen().into_iter().filter(|seen| seen.is_good) {
             *counts.entry(seen.target).or_insert(0) += 1;
@@ -117,7 +125,7 @@ impl Server {
     }
 
     /// Makes all cookies and crumbs given out so far worthless.
-    pub fn expire_sessions(&self) {
+    pub(crate) fn expire_sessions(&self) {
         self.shared.state.lock().unwrap().session.expire();
     }
 }

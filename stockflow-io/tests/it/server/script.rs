@@ -5,17 +5,17 @@ use std::time::Duration;
 
 /// The rules; for each request the first that strikes counts.
 #[derive(Debug, Clone, Default)]
-pub struct Script {
+pub(crate) struct Script {
     rules: Vec<(String, When, Trouble)>,
     /// Whether to ask for consent, as Yahoo does in Europe.
-    pub consent: bool,
+    pub(crate) consent: bool,
     /// Whether to compress for those who understand it.
-    pub gzip: bool,
+    pub(crate) gzip: bool,
 }
 
 /// Which requests a rule strikes, of those for its path.
 #[derive(Debug, Clone, Copy)]
-pub enum When {
+pub(crate) enum When {
     Always,
     /// The first so many.
     First(u64),
@@ -27,7 +27,7 @@ pub enum When {
 
 /// What goes wrong.
 #[derive(Debug, Clone)]
-pub enum Trouble {
+pub(crate) enum Trouble {
     /// This comes instead.
     Answer { status: u16, headers: Vec<(String, String)>, body: String },
     /// The right answer comes late.
@@ -42,18 +42,18 @@ pub enum Trouble {
 
 impl Script {
     /// Adds a rule for paths that begin with `path`.
-    pub fn with(mut self, path: &str, when: When, trouble: Trouble) -> Self {
+    pub(crate) fn with(mut self, path: &str, when: When, trouble: Trouble) -> Self {
         self.rules.push((path.to_owned(), when, trouble));
         self
     }
 
     /// The European Yahoo, whose cookie comes only with consent.
-    pub fn european() -> Self {
+    pub(crate) fn european() -> Self {
         Self { consent: true, ..Self::default() }
     }
 
     /// Compresses.
-    pub fn gzip() -> Self {
+    pub(crate) fn gzip() -> Self {
         Self { gzip: true, ..Self::default() }
     }
 
@@ -83,7 +83,7 @@ impl Trouble {
     }
 
     /// Adds a header.
-    pub fn with_header(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn with_header(mut self, name: &str, value: &str) -> Self {
         if let Self::Answer { headers, .. } = &mut self {
             headers.push((name.to_owned(), value.to_owned()));
         }
@@ -91,50 +91,50 @@ impl Trouble {
     }
 
     /// 429 in plain text.
-    pub fn too_many() -> Self {
+    pub(crate) fn too_many() -> Self {
         Self::answer(429, "text/plain", "Edge: Too Many Requests")
     }
 
     /// The text of 429 with status 200, as getcrumb has been seen to answer.
-    pub fn too_many_with_200() -> Self {
+    pub(crate) fn too_many_with_200() -> Self {
         Self::answer(200, "text/plain", "Too Many Requests\r\n")
     }
 
     /// A page of this status.
-    pub fn page(status: u16) -> Self {
+    pub(crate) fn page(status: u16) -> Self {
         Self::answer(status, "text/html", "<!DOCTYPE html><title>Yahoo</title><h1>Will be right back...</h1>")
     }
 
     /// A page with status 200.
-    pub fn html() -> Self {
+    pub(crate) fn html() -> Self {
         Self::page(200)
     }
 
-    pub fn empty() -> Self {
+    pub(crate) fn empty() -> Self {
         Self::answer(200, "application/json", "")
     }
 
-    pub fn invalid_crumb() -> Self {
+    pub(crate) fn invalid_crumb() -> Self {
         let body = r#"{"finance":{"result":null,"error":{"code":"Unauthorized","description":"Invalid Crumb"}}}"#;
         Self::answer(401, "application/json", body)
     }
 
-    pub fn invalid_cookie() -> Self {
+    pub(crate) fn invalid_cookie() -> Self {
         Self::answer(200, "text/plain", "Invalid Cookie")
     }
 
     /// For getcrumb: a crumb that no cookie fits.
-    pub fn wrong_crumb() -> Self {
+    pub(crate) fn wrong_crumb() -> Self {
         Self::answer(200, "text/plain", "wrongCRUMB0")
     }
 
     /// Stooq's end of the day.
-    pub fn hits_limit() -> Self {
+    pub(crate) fn hits_limit() -> Self {
         Self::answer(200, "text/plain", "Exceeded the daily hits limit")
     }
 
     /// Alpha Vantage's limit by the minute.
-    pub fn note() -> Self {
+    pub(crate) fn note() -> Self {
         Self::answer(
             200,
             "application/json",
@@ -143,7 +143,7 @@ impl Trouble {
     }
 
     /// Alpha Vantage's limit by the day. It repeats the key.
-    pub fn information(key: &str) -> Self {
+    pub(crate) fn information(key: &str) -> Self {
         let body = format!(
             r#"{{"Information": "We have detected your API key as {key} and our standard API rate limit is 25 requests per day."}}"#
         );

@@ -1,12 +1,12 @@
 //! Damaged replies: never a panic, never a hang, always an error or tables.
 
 use chrono::DateTime;
-use h_decode::decode::{
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use stockflow_io::yahoo::decode::{
     ChartRequest, Reply, SymbolRequest, chart, chart_facts, crumb, holders, insights, masked, quote, search,
     undo_splits, undo_splits_of_actions,
 };
-use proptest::prelude::*;
-use serde_json::{Value, json};
 
 const INTERVALS: [&str; 7] = ["1m", "30m", "1h", "1d", "1wk", "1mo", "3mo"];
 

@@ -1,16 +1,17 @@
 //! Every recorded reply and what must come out of it. Switched on by `STOCKFLOW_SHARED`, the folder that holds `data/`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Date32Type, Float64Type};
 use chrono::NaiveDate;
-use h_decode::decode::{
+use stockflow_io::yahoo::decode::{
     Chart, ChartRequest, Holders, Insights, Quotes, ReplyError, SymbolRequest, chart, crumb, holders, insights, quote,
     undo_splits,
 };
 
-use crate::recording::Recording;
+use super::recording::Recording;
+use crate::support::shared;
 
 /// Folder and file, and the reply in one line.
 const EXPECTED: &[(&str, &str)] = &[
@@ -284,16 +285,9 @@ const EXPECTED: &[(&str, &str)] = &[
 
 const FOLDERS: [&str; 6] = ["chart", "errors", "quoteSummary", "insights", "quote", "crumb"];
 
-fn folder() -> Option<PathBuf> {
-    Some(Path::new(&std::env::var_os("STOCKFLOW_SHARED")?).join("data/yahoo"))
-}
-
 #[test]
 fn every_recorded_reply_says_what_it_should() {
-    let Some(folder) = folder() else {
-        eprintln!("skipped: STOCKFLOW_SHARED is not set");
-        return;
-    };
+    let Some(folder) = shared("data/yahoo") else { return };
     let mut wrong = Vec::new();
     for (name, expected) in EXPECTED {
         let got = say(name, &folder.join(name));
@@ -311,7 +305,7 @@ fn every_recorded_reply_says_what_it_should() {
 
 #[test]
 fn an_exclusive_end_drops_the_bar_stamped_so() {
-    let Some(folder) = folder() else { return };
+    let Some(folder) = shared("data/yahoo") else { return };
     for name in ["BTC-USD", "EURUSD_eq_X"] {
         let recording = Recording::read(&folder.join(format!("chart/chart-{name}-2020-01-01-to-2020-01-03.json")));
         let request = ChartRequest {

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
-use h_decode::decode::Reply;
 use serde_json::Value;
+use stockflow_io::yahoo::decode::Reply;
 
 /// A reply with what is known of its request.
 #[derive(Debug)]

@@ -9,12 +9,12 @@ use serde_json::Value;
 
 use super::facts::Facts;
 use super::{ChartRequest, Zone};
-use crate::decode::currency::sub_unit;
-use crate::decode::json::text;
-use crate::decode::number::{Number, whole};
-use crate::decode::time::{days, instant};
-use crate::decode::{ReplyError, YAHOO};
-use crate::shim::{DeadLetter, action_schema};
+use crate::yahoo::decode::currency::sub_unit;
+use crate::yahoo::decode::json::text;
+use crate::yahoo::decode::number::{Number, whole};
+use crate::yahoo::decode::time::{days, instant};
+use crate::yahoo::decode::{ReplyError, YAHOO};
+use stockflow_core::schema::{DeadLetter, action_schema};
 
 /// Yahoo's name and ours.
 const KINDS: [(&str, &str); 3] = [("dividends", "dividend"), ("splits", "split"), ("capitalGains", "capital_gain")];

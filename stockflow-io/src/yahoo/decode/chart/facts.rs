@@ -3,9 +3,9 @@
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use crate::decode::json::{at, items, text};
-use crate::decode::number::{Number, whole};
-use crate::decode::time::instant;
+use crate::yahoo::decode::json::{at, items, text};
+use crate::yahoo::decode::number::{Number, whole};
+use crate::yahoo::decode::time::instant;
 
 /// A stretch of time, its end not included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -38,7 +38,7 @@ impl Period {
 pub struct Facts {
     /// Yahoo's name.
     pub symbol: Option<String>,
-    /// The currency of the prices as Yahoo writes it: `GBp` is a [sub-unit](crate::decode::sub_unit), `GBP` is not.
+    /// The currency of the prices as Yahoo writes it: `GBp` is a [sub-unit](crate::yahoo::decode::sub_unit), `GBP` is not.
     pub currency: Option<String>,
     /// The exchange's code, `NMS`; `YHD` is where delisted symbols are kept.
     pub exchange: Option<String>,

@@ -12,7 +12,7 @@ use super::facts::{Facts, Period};
 use super::rows::Row;
 use super::session::Sessions;
 use super::{ChartRequest, Zone};
-use crate::shim::{Interval, IntervalUnit};
+use stockflow_core::transform::{Interval, IntervalUnit};
 
 /// How late quotes may come.
 const DELAY: Duration = Duration::minutes(30);

@@ -2,7 +2,7 @@
 
 use super::finality::next_first_day;
 use super::rows::Row;
-use crate::shim::Interval;
+use stockflow_core::transform::Interval;
 
 /// One row a bar. The rows come in the order of time; `is_live` says that the last is an appended latest price.
 ///

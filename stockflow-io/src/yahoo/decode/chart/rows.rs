@@ -4,11 +4,12 @@ use chrono::{DateTime, Datelike, Days, NaiveDate, Utc};
 use serde_json::{Map, Value};
 
 use super::{ChartRequest, Missing};
-use crate::decode::YAHOO;
-use crate::decode::json::{at, first, items};
-use crate::decode::number::{Number, whole};
-use crate::decode::time::{Zone, instant};
-use crate::shim::{DeadLetter, Interval, IntervalUnit};
+use crate::yahoo::decode::YAHOO;
+use crate::yahoo::decode::json::{at, first, items};
+use crate::yahoo::decode::number::{Number, whole};
+use crate::yahoo::decode::time::{Zone, instant};
+use stockflow_core::schema::DeadLetter;
+use stockflow_core::transform::{Interval, IntervalUnit};
 
 /// The columns that a row must be able to say something about.
 const VALUES: [&str; 5] = ["open", "high", "low", "close", "volume"];

@@ -4,8 +4,8 @@ use chrono::{DateTime, NaiveTime, Utc};
 use serde_json::Value;
 
 use super::facts::Period;
-use crate::decode::json::at;
-use crate::decode::time::Zone;
+use crate::yahoo::decode::json::at;
+use crate::yahoo::decode::time::Zone;
 
 const NAMES: [&str; 3] = ["pre", "regular", "post"];
 

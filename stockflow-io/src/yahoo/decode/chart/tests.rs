@@ -6,7 +6,7 @@ use arrow::util::pretty::pretty_format_batches;
 use chrono::{DateTime, Utc};
 
 use super::*;
-use crate::decode::ReplyClass;
+use crate::yahoo::decode::ReplyClass;
 
 fn at(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()

@@ -1,9 +1,4 @@
 //! The client against a server on this machine that misbehaves.
-#![allow(clippy::unwrap_used, clippy::panic, unreachable_pub, missing_docs)]
-
-#[path = "../server/mod.rs"]
-mod server;
-
 mod faults;
 mod providers;
 mod recording;
@@ -13,8 +8,8 @@ mod throttling;
 
 use std::time::Duration;
 
-use h_client::http::{Backoff, HttpClient, HttpOptions, Limit, Request, accept_json};
-use server::Server;
+use crate::server::Server;
+use stockflow_io::http::{Backoff, HttpClient, HttpOptions, Limit, Request, accept_json};
 use url::Url;
 
 /// As fast as this machine can.
