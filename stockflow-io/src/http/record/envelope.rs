@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use serde::de::IgnoredAny;
+use serde::ser::Error;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -103,9 +104,9 @@ pub(super) fn written(request: &Request, reply: &Reply) -> serde_json::Result<St
     let request = Recorded { method: get(), url: secret::masked(request.url()) };
     let mut text = serde_json::to_string_pretty(&Envelope { request, response })?;
     if let Some(json) = json {
-        // Behind the last member of the last member.
-        text.truncate(text.trim_end_matches(['}', ' ', '\n']).len());
-        text.push_str(&format!("{}\n    \"bodyJson\": {json}\n  }}\n}}", if text.ends_with('{') { "" } else { "," }));
+        // Behind the last member of `response`, which is never empty.
+        let open = text.strip_suffix("\n  }\n}").ok_or_else(|| Error::custom("no place for `bodyJson`"))?;
+        text = format!("{open},\n    \"bodyJson\": {json}\n  }}\n}}");
     }
     text.push('\n');
     Ok(text)
