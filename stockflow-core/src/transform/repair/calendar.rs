@@ -12,7 +12,8 @@ use super::{Column, Context, Repair, Rule, Width, Work};
 ///
 /// # Reason
 ///
-/// Sources fill holidays with copies of the day before, or with zeros. Such a bar is no observation. Weeks and months are
+/// Sources fill holidays with copies of the day before, or with zeros. Such a bar is no observation. Weeks and months
+/// are
 /// stamped with their first day, which may well be a holiday: wide bars stay.
 pub(super) fn apply(work: &mut Work, context: Context<'_>) {
     let Some(is_session) = context.is_session else { return };

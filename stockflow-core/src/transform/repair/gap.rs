@@ -16,9 +16,9 @@ const SAME_FACTOR: f64 = 5e-6;
 ///
 /// # Formula
 ///
-/// 1. A price that is zero or not finite becomes missing, if the prices of the series are above zero. A zero volume of a bar
-///    that has no price becomes missing with it.
-/// 2. A bar without any price is made of the finer bars between its start and the start of the next bar: first open, highest
+/// 1. A price that is zero or not finite becomes missing, if the prices of the series are above zero.
+/// 2. A bar without any price is made of the finer bars between its start and the start of the next bar: first open,
+///    highest
 ///    high, lowest low, last close, sum of volumes. Only if finer bars of other days give the closes that are there,
 ///    within 1 %.
 /// 3. Adjusted close out of close, and close out of adjusted close, by the factor `adj_close / close` of the next bars
@@ -26,7 +26,8 @@ const SAME_FACTOR: f64 = 5e-6;
 ///
 /// # Reason
 ///
-/// A price that nobody has paid is not data: the neighbours of a missing bar say what it may have been, not what it was,
+/// A price that nobody has paid is not data: the neighbours of a missing bar say what it may have been, not what it
+/// was,
 /// so nothing is interpolated, and the row stays as one without prices. The factor of adjustment, on the contrary, is
 /// a constant between two dividends and can be known.
 ///
@@ -77,7 +78,7 @@ fn rebuild(work: &mut Work, finer: &[Bar]) {
     finer.sort_by_key(|it| it.ts);
     let within = |work: &Work, row: usize| {
         let start = work.bars[row].ts;
-        let end = work.bars[row..].iter().map(|it| it.ts).find(|it| *it > start);
+        let end = work.bars.get(work.bars.partition_point(|it| it.ts <= start)).map(|it| it.ts);
         let from = finer.partition_point(|it| it.ts < start);
         let to = end.map_or(finer.len(), |end| finer.partition_point(|it| it.ts < end));
         sum_up(finer.get(from..to).unwrap_or_default(), work.bars[row])

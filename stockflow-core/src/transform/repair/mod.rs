@@ -1,6 +1,7 @@
 //! Undoes the errors that sources of prices are known for: pure functions over one series.
 //!
-//! A [`Series`] goes in, a [`Repaired`] comes out: the series and one [`Repair`] for every value that was changed. Nothing
+//! A [`Series`] goes in, a [`Repaired`] comes out: the series and one [`Repair`] for every value that was changed.
+//! Nothing
 //! here knows a symbol, a source, a file or a clock.
 //!
 //! # Rules
@@ -10,21 +11,25 @@
 //! | [`calendar`](Rules::calendar) | bars on days without trade | [`Context::is_session`] |
 //! | [`gap`](Rules::gap) | zeros that stand for "nothing" | finer bars, to do more than mark it |
 //! | [`unit`](Rules::unit) | prices 100 times too large or too small | |
-//! | [`split`](Rules::split) | a split not applied, applied twice, or applied to some bars only | the split among the actions |
-//! | [`dividend`](Rules::dividend) | dividends wrong in amount, day or number, or missing from the adjusted close | the dividends |
+//! | [`split`](Rules::split) | a split not applied, applied twice, or applied to some bars only | the split among the
+//! actions |
+//! | [`dividend`](Rules::dividend) | dividends wrong in amount, day or number, or missing from the adjusted close | the
+//! dividends |
 //!
 //! They run in this order, each on what the one before has left, until nothing changes.
 //!
 //! # Basis
 //!
 //! Prices and volume adjusted for splits, dividends as well, `adj_close` adjusted for splits and dividends: what Yahoo
-//! serves. Prices as traded must be split-adjusted first, or every split would be "repaired". `unit` and `gap` work on any
+//! serves. Prices as traded must be split-adjusted first, or every split would be "repaired". `unit` and `gap` work on
+//! any
 //! basis.
 //!
 //! # Guarantees
 //!
 //! Total: no input panics. Idempotent: a repaired series is repaired by nothing. A value is changed only if one
-//! known error explains it; what has two explanations stays. Time is `O(n log n)` a pass for `n` bars.
+//! known error explains it; what has two explanations stays. Time is `O(n log n)` for `n` bars, and
+//! `O(n)` more for each split.
 //!
 //! # What is not here
 //!
@@ -42,7 +47,9 @@ use std::sync::Arc;
 
 use chrono::NaiveDate;
 
-/// After so many rounds the rest is left. Two errors on top of each other take two; more has not been seen.
+/// After so many rounds the series is given back as it came. Two errors on top of each other take two; more has not
+/// been
+/// seen outside of random input.
 const MOST_ROUNDS: usize = 8;
 
 /// One bar. Every value may be missing.
@@ -254,6 +261,8 @@ pub struct Repaired {
     pub series: Series,
     /// Every change, in the order in which it was made.
     pub repairs: Vec<Repair>,
+    /// Whether the rules came to rest. If not, the series is none they understand, and is given back as it came.
+    pub is_settled: bool,
 }
 
 /// Repairs a series.
@@ -263,7 +272,7 @@ pub struct Repaired {
 /// ```
 /// # use chrono::NaiveDate;
 /// # use h_repair::repair::{Bar, Context, Rules, Series, Width, repair};
-/// let closes = [14.5, 14.6, 0.1455, 14.5, 14.7];
+/// let closes = [12.25, 12.5, 0.125, 12.75, 12.5];
 /// let bars = closes.iter().enumerate().map(|(day, close)| Bar {
 ///     ts: day as i64 * 86_400_000_000,
 ///     date: NaiveDate::from_num_days_from_ce_opt(738_000 + day as i32).unwrap(),
@@ -272,7 +281,7 @@ pub struct Repaired {
 /// });
 /// let pence = Series { bars: bars.collect(), actions: vec![], width: Width::Day };
 /// let repaired = repair(&pence, Rules::ALL, Context::default());
-/// assert_eq!(repaired.series.bars[2].close, Some(14.55));
+/// assert_eq!(repaired.series.bars[2].close, Some(12.5));
 /// assert_eq!(repaired.repairs.len(), 4);
 /// ```
 pub fn repair(series: &Series, rules: Rules, context: Context<'_>) -> Repaired {
@@ -284,10 +293,10 @@ pub fn repair(series: &Series, rules: Rules, context: Context<'_>) -> Repaired {
         let before = work.repairs.len();
         work.round(rules, context);
         if work.repairs.len() == before {
-            break;
+            return work.finish();
         }
     }
-    work.finish()
+    Repaired { series: series.clone(), repairs: Vec::new(), is_settled: false }
 }
 
 /// A series under repair: bars in order of time, each with its place in the input.
@@ -349,7 +358,8 @@ impl Work {
         let mut placed: Vec<(usize, Bar)> = self.order.into_iter().zip(self.bars).collect();
         placed.sort_by_key(|(place, _)| *place);
         let bars = placed.into_iter().map(|(_, bar)| bar).collect();
-        Repaired { series: Series { bars, actions: self.actions, width: self.width }, repairs: self.repairs }
+        let series = Series { bars, actions: self.actions, width: self.width };
+        Repaired { series, repairs: self.repairs, is_settled: true }
     }
 }
 

@@ -11,7 +11,7 @@ const ONE_SIGMA: f64 = 0.6827;
 const LEAST_SPREAD: f64 = 0.002;
 
 /// How many bars on either side tell the volatility at a place: about a quarter, short enough to follow its changes.
-const NEARBY: usize = 60;
+pub(super) const NEARBY: usize = 60;
 
 /// The value if it can be a price: finite and above zero.
 pub(super) fn price(value: Option<f64>) -> Option<f64> {
@@ -36,7 +36,8 @@ fn at_share(values: &mut [f64], share: f64) -> Option<f64> {
 
 /// The volatility of returns: the distance from the median that 68.27 % of them keep.
 ///
-/// That is the standard deviation where returns are normal, and neither crashes nor the errors looked for move it, as long
+/// That is the standard deviation where returns are normal, and neither crashes nor the errors looked for move it, as
+/// long
 /// as they are less than a third of the values. The better known median absolute deviation is zero for a share whose
 /// price stands still on every second day.
 pub(super) fn spread(returns: &mut [f64]) -> f64 {
@@ -47,11 +48,21 @@ pub(super) fn spread(returns: &mut [f64]) -> f64 {
 
 /// The volatility of levels (logarithms of prices) near `at`, without the step into `at`.
 pub(super) fn spread_near(levels: &[f64], at: usize) -> f64 {
+    let mut returns: Vec<f64> = steps_near(levels, at).collect();
+    spread(&mut returns)
+}
+
+/// The third smallest move near `at`, without the step into `at`: about the tick. Zero if fewer bars moved.
+pub(super) fn grain_near(levels: &[f64], at: usize) -> f64 {
+    let mut moves: Vec<f64> = steps_near(levels, at).map(f64::abs).filter(|it| *it > f64::EPSILON).collect();
+    moves.sort_unstable_by(f64::total_cmp);
+    moves.get(2).copied().unwrap_or(0.0)
+}
+
+fn steps_near(levels: &[f64], at: usize) -> impl Iterator<Item = f64> {
     let from = at.saturating_sub(NEARBY).max(1);
     let to = at.saturating_add(NEARBY).min(levels.len());
-    let mut returns: Vec<f64> =
-        (from..to).filter(|it| *it != at).map(|it| levels[it] - levels[it - 1]).filter(|it| it.is_finite()).collect();
-    spread(&mut returns)
+    (from..to).filter(move |it| *it != at).map(|it| levels[it] - levels[it - 1]).filter(|it| it.is_finite())
 }
 
 /// The first bar on or after a date. `bars` are in order of time.

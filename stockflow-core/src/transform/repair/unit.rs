@@ -29,22 +29,27 @@ const LEAST_BARS: usize = 3;
 ///
 /// # Formula
 ///
-/// Bars are walked in order of time. The level is the median of the last bar's prices in the first bar's unit; each price `x`
+/// Bars are walked in order of time. The level is the median of the last bar's prices in the first bar's unit; each
+/// price `x`
 /// gets the exponent
 ///
 /// ```text
-/// n = round(ln(x / level) / ln 100), within −1..=1, if |ln(x / level) − n ln 100| ≤ ln 100 / 4, else 0
+/// n = round(ln(x / level) / ln 100)    if |ln(x / level) − n ln 100| ≤ ln 100 / 4, else 0
 /// ```
 ///
-/// relative to the level, so runs of any length keep one exponent. A change of exponent that never comes back counts only if the
-/// ratio is within 5 volatilities of 100 (10 % to 35 %). The right exponent is that of the newest traded bar if 20 traded bars
-/// or the most of them have it, else that of the most traded bars. Every price with another exponent is multiplied by 100 or
+/// relative to the level, so runs of any length keep one exponent. A change of exponent that never comes back counts
+/// only if the
+/// ratio is within 5 volatilities of 100 (10 % to 35 %). The right exponent is that of the newest traded bar if 20
+/// traded bars
+/// or the most of them have it, else that of the most traded bars. Every price with another exponent is multiplied by
+/// 100 or
 /// 1/100. A low or high so made that lies inside of open and close is set to the outermost of these: it had been
 /// rounded in the coarse unit. The adjusted close has exponents of its own.
 ///
 /// # Reason
 ///
-/// A median filter of fixed length finds single bars and not the runs of weeks in which sources make this error; a walk finds both.
+/// A median filter of fixed length finds single bars and not the runs of weeks in which sources make this error; a walk
+/// finds both.
 /// Bars without trade repeat an old price, often in the wrong unit, so bars with volume say which unit is
 /// right. Of two units that both have been in use for long the newer is today's. Single cells need no rule of
 /// their own.
@@ -56,8 +61,8 @@ pub(super) fn apply(work: &mut Work) {
     if work.bars.len() < LEAST_BARS {
         return;
     }
-    let prices = Exponents::of(work, &Column::PRICES);
-    let adjusted = Exponents::of(work, &[Column::AdjClose]);
+    let prices = Exponents::of(work, &Column::PRICES, &BTreeMap::new());
+    let adjusted = Exponents::of(work, &[Column::AdjClose], &prices.lasting);
     let Some(right) = prices.right(work) else { return };
     let up: Arc<str> = Arc::from("100 times too small: in another unit than the series");
     let down: Arc<str> = Arc::from("100 times too large: in another unit than the series");
@@ -66,7 +71,7 @@ pub(super) fn apply(work: &mut Work) {
     for row in 0..work.bars.len() {
         let mut changed = [false; 4];
         for (place, column) in Column::PRICES.into_iter().enumerate() {
-            let Some(exponent) = prices.cell(row, place).filter(|it| *it != right) else { continue };
+            let Some(exponent) = prices.cell(row, place).filter(|it| (it - right).abs() == 1) else { continue };
             changed[place] = true;
             work.scale(row, column, UNIT.powi(right - exponent), Rule::Unit, why(exponent < right));
         }
@@ -74,7 +79,7 @@ pub(super) fn apply(work: &mut Work) {
             restore_order(work, row, changed);
         }
         if let (Some(exponent), Some(right)) = (adjusted.cell(row, 0), of_adjusted)
-            && exponent != right
+            && (exponent - right).abs() == 1
         {
             work.scale(row, Column::AdjClose, UNIT.powi(right - exponent), Rule::Unit, why(exponent < right));
         }
@@ -94,86 +99,78 @@ fn restore_order(work: &mut Work, row: usize, [_, high, low, _]: [bool; 4]) {
     }
 }
 
-/// The exponents of all prices to the base of 100, up to a common one.
+/// The exponents of all prices to the base of 100, in the unit of the first bar.
 struct Exponents {
     cells: Vec<Vec<Option<i32>>>,
     rows: Vec<Option<i32>>,
+    /// The rows with a change that never comes back, and whether it counts.
+    lasting: BTreeMap<usize, bool>,
 }
 
 impl Exponents {
-    fn of(work: &Work, columns: &[Column]) -> Self {
-        let unit = UNIT.ln();
+    /// Walks the bars. `decided`: what other columns have found of lasting changes; close and adjusted close go
+    /// together.
+    fn of(work: &Work, columns: &[Column], decided: &BTreeMap<usize, bool>) -> Self {
+        let mut found = Self { cells: Vec::new(), rows: Vec::new(), lasting: BTreeMap::new() };
         let mut level: Option<f64> = None;
-        let mut base = 0;
-        let mut cells = Vec::with_capacity(work.bars.len());
-        let mut rows = Vec::with_capacity(work.bars.len());
-        let mut levels = Vec::with_capacity(work.bars.len());
+        let mut levels = Vec::new();
         for bar in &work.bars {
             let logs: Vec<Option<f64>> = columns.iter().map(|it| log(bar.get(*it))).collect();
             let mut known: Vec<f64> = logs.iter().flatten().copied().collect();
-            let Some(at) = level.or(median(&mut known)) else {
-                cells.push(vec![None; columns.len()]);
-                rows.push(None);
+            let Some(at) = level.or_else(|| median(&mut known)) else {
+                found.cells.push(vec![None; columns.len()]);
+                found.rows.push(None);
                 continue;
             };
-            let own: Vec<Option<i32>> = logs.iter().map(|it| it.map(|it| exponent(it - at, unit))).collect();
+            let far: Vec<Option<i32>> = logs.iter().map(|it| it.map(|it| exponent(it - at))).collect();
+            let row = most(far.iter().flatten().copied());
+            // Two units off is a bad tick.
+            let near = |it: i32| row.filter(|row| (it - row).abs() > 1).unwrap_or(it);
+            let cells: Vec<Option<i32>> = far.into_iter().map(|it| it.map(near)).collect();
             let mut plain: Vec<f64> =
-                logs.iter().zip(&own).filter_map(|(log, own)| Some((*log)? - f64::from((*own)?) * unit)).collect();
+                logs.iter().zip(&cells).filter_map(|(log, n)| Some((*log)? - f64::from((*n)?) * UNIT.ln())).collect();
             level = median(&mut plain).or(level);
-            base = most(own.iter().flatten().map(|it| (*it, 1))).unwrap_or(base);
-            rows.push(own.iter().any(Option::is_some).then_some(base));
-            cells.push(own);
-            levels.push(level.unwrap_or(at));
+            if row.is_some() {
+                levels.push(level.unwrap_or(at));
+            }
+            found.rows.push(row);
+            found.cells.push(cells);
         }
-        let mut found = Self { cells, rows };
-        found.drop_lasting(&levels);
+        found.drop_lasting(&levels, decided);
         found
     }
 
-    /// Takes back changes that never come back and are not exact.
-    fn drop_lasting(&mut self, levels: &[f64]) {
-        let unit = UNIT.ln();
-        let known: Vec<(usize, i32)> = self.rows.iter().enumerate().filter_map(|(row, it)| Some((row, (*it)?))).collect();
-        let Some((_, newest)) = known.last().copied() else { return };
-        // From the end: the exponent that stands from here on, after the corrections found so far.
-        let mut later: BTreeMap<i32, ()> = BTreeMap::from([(newest, ())]);
-        let earlier: Vec<BTreeMap<i32, usize>> = Vec::new();
-        let _ = earlier;
+    /// Takes back the changes that never come back and are not exact: all that is older moves along.
+    fn drop_lasting(&mut self, levels: &[f64], decided: &BTreeMap<usize, bool>) {
+        let known: Vec<(usize, i32)> = self.rows.iter().enumerate().filter_map(|(row, n)| Some((row, (*n)?))).collect();
+        let mut earlier = Counts::of(known.iter().map(|(_, n)| *n));
+        let mut later = Counts::default();
         let mut shift = 0;
-        let mut shifts: Vec<(usize, i32)> = Vec::new();
-        let mut seen: BTreeMap<i32, usize> = BTreeMap::new();
-        for (_, exponent) in &known {
-            *seen.entry(*exponent).or_default() += 1;
-        }
+        let mut newer_end = self.rows.len();
         for place in (1..known.len()).rev() {
-            let (row, now) = known[place];
-            let (_, before) = known[place - 1];
-            if let Some(count) = seen.get_mut(&now) {
-                *count = count.saturating_sub(1);
-            }
-            later.insert(now, ());
-            if now == before {
+            let ((row, now), (_, before)) = (known[place], known[place - 1]);
+            earlier.remove(now);
+            later.add(now);
+            if now == before || later.has(before) || earlier.has(now) {
                 continue;
             }
-            let returns = later.contains_key(&before) || seen.get(&now).is_some_and(|it| *it > 0);
-            // The walk has taken the jump out of the levels: what is left is how far it was from exact.
-            let rest = levels.get(place).zip(levels.get(place - 1)).map_or(0.0, |(a, b)| (a - b).abs());
+            // The walk took the jump out of the levels: what is left is how far it was from exact.
+            let rest = (levels[place] - levels[place - 1]).abs();
             let bound = (TIGHT * spread_near(levels, place)).clamp(TIGHT_AT_LEAST, TIGHT_AT_MOST);
-            if !returns && rest > bound {
+            let counts = decided.get(&row).copied().unwrap_or(rest <= bound);
+            self.lasting.insert(row, counts);
+            if !counts {
+                self.shift(row, newer_end, shift);
+                newer_end = row;
                 shift += now - before;
-                shifts.push((row, shift));
-                later = BTreeMap::from([(before, ())]);
             }
         }
-        let _ = unit;
-        for (end, by) in shifts.iter().rev().copied() {
-            // Runs of the oldest shift first, so that each row gets the shift of the nearest boundary behind it.
-            let from = shifts.iter().filter(|(row, _)| *row < end).map(|(row, _)| *row).max().unwrap_or(0);
-            for row in from..end {
-                self.rows[row] = self.rows[row].map(|it| it + by);
-                self.cells[row].iter_mut().flatten().for_each(|it| *it += by);
-            }
-        }
+        self.shift(0, newer_end, shift);
+    }
+
+    fn shift(&mut self, from: usize, to: usize, by: i32) {
+        self.rows[from..to].iter_mut().flatten().for_each(|it| *it += by);
+        self.cells[from..to].iter_mut().flatten().flatten().for_each(|it| *it += by);
     }
 
     fn cell(&self, row: usize, place: usize) -> Option<i32> {
@@ -183,33 +180,58 @@ impl Exponents {
     /// The exponent of the unit that the series is in.
     fn right(&self, work: &Work) -> Option<i32> {
         let traded = |row: usize| work.bars[row].volume.is_none_or(|it| it > 0.0);
-        let any_traded = (0..work.bars.len()).any(traded);
-        let counts = |row: usize| !any_traded || traded(row);
-        let votes = || self.rows.iter().enumerate().filter(|(row, _)| counts(*row)).filter_map(|(_, it)| *it);
-        let newest = votes().last()?;
-        let (all, same) = (votes().count(), votes().filter(|it| *it == newest).count());
-        if same >= ESTABLISHED || same * 2 > all {
-            return Some(newest);
-        }
-        most(votes().enumerate().map(|(place, it)| (it, if place + 1 == all { 2 } else { 2 - usize::from(place == 0) })))
+        let none_traded = !(0..work.bars.len()).any(|row| self.rows[row].is_some() && traded(row));
+        let votes: Vec<i32> =
+            (0..work.bars.len()).filter(|row| none_traded || traded(*row)).filter_map(|row| self.rows[row]).collect();
+        let newest = votes.last().copied()?;
+        let same = votes.iter().filter(|it| **it == newest).count();
+        if same >= ESTABLISHED { Some(newest) } else { most(votes.into_iter()) }
     }
 
     /// The exponent that the most of these have where the others are right.
     fn where_right(&self, others: &Self, right: i32) -> Option<i32> {
-        most(self.rows.iter().zip(&others.rows).filter(|(_, it)| **it == Some(right)).filter_map(|(own, _)| Some(((*own)?, 1))))
+        most(self.rows.iter().zip(&others.rows).filter(|(_, it)| **it == Some(right)).filter_map(|(own, _)| *own))
     }
 }
 
-fn exponent(distance: f64, unit: f64) -> i32 {
-    let n = (distance / unit).round().clamp(-1.0, 1.0);
-    if (distance - n * unit).abs() <= LOOSE * unit { n as i32 } else { 0 }
+/// How many units of 100 a distance of logarithms is.
+fn exponent(distance: f64) -> i32 {
+    let n = (distance / UNIT.ln()).round().clamp(-2.0, 2.0);
+    if (distance - n * UNIT.ln()).abs() <= LOOSE * UNIT.ln() { n as i32 } else { 0 }
 }
 
-/// The key with the greatest weight.
-fn most(votes: impl Iterator<Item = (i32, usize)>) -> Option<i32> {
-    let mut counts: BTreeMap<i32, usize> = BTreeMap::new();
-    for (key, weight) in votes {
-        *counts.entry(key).or_default() += weight;
+/// The most frequent one; of equally many the one that comes last.
+fn most(votes: impl Iterator<Item = i32>) -> Option<i32> {
+    let mut counts: BTreeMap<i32, (usize, usize)> = BTreeMap::new();
+    for (place, vote) in votes.enumerate() {
+        let (count, last) = counts.entry(vote).or_default();
+        *count += 1;
+        *last = place;
     }
-    counts.into_iter().max_by_key(|(_, count)| *count).map(|(key, _)| key)
+    counts.into_iter().max_by_key(|(_, weight)| *weight).map(|(vote, _)| vote)
+}
+
+#[derive(Debug, Default)]
+struct Counts(BTreeMap<i32, usize>);
+
+impl Counts {
+    fn of(values: impl Iterator<Item = i32>) -> Self {
+        let mut counts = Self::default();
+        values.for_each(|it| counts.add(it));
+        counts
+    }
+
+    fn add(&mut self, value: i32) {
+        *self.0.entry(value).or_default() += 1;
+    }
+
+    fn remove(&mut self, value: i32) {
+        if let Some(count) = self.0.get_mut(&value) {
+            *count = count.saturating_sub(1);
+        }
+    }
+
+    fn has(&self, value: i32) -> bool {
+        self.0.get(&value).is_some_and(|it| *it > 0)
+    }
 }

@@ -1,0 +1,5 @@
+mod clean;
+mod fixtures;
+mod inject;
+mod input;
+mod property;
