@@ -9,7 +9,8 @@ use datafusion::prelude::SessionContext;
 use crate::error::Result;
 
 /// Makes every function of stockflow known to a session: all indicators with the checks on their windows, the functions
-/// that the transforms use, and the operator that computes indicators in one pass ([`window`](crate::window)).
+/// that the transforms use, those of the exchange calendars ([`market::sql`](crate::market::sql)), and the operator that
+/// computes indicators in one pass ([`window`](crate::window)).
 ///
 /// # Errors
 ///
@@ -17,7 +18,7 @@ use crate::error::Result;
 pub fn register(session: &SessionContext) -> Result<()> {
     let mut registry = session.clone();
     crate::indicator::sql::register_all(&mut registry)?;
-    for function in crate::transform::scalar_functions() {
+    for function in crate::transform::scalar_functions().into_iter().chain(crate::market::scalar_functions()) {
         session.register_udf(function.as_ref().clone());
     }
     for function in crate::transform::aggregate_functions() {

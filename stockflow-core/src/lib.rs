@@ -5,7 +5,7 @@
 //! This crate knows no network client: connectors live in `stockflow-io`.
 //!
 //! Read in this order: [`schema`] (what a bar is), [`relation`], [`checkpoint`], [`source`], [`transform`], [`sink`],
-//! [`pipeline`], [`store`], [`indicator`], [`window`].
+//! [`pipeline`], [`store`], [`indicator`], [`window`], [`market`].
 
 pub mod checkpoint;
 pub mod context;
@@ -13,6 +13,7 @@ pub mod error;
 pub mod functions;
 pub mod history;
 pub mod indicator;
+pub mod market;
 pub mod memory;
 pub mod pipeline;
 pub mod relation;
