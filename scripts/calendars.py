@@ -235,7 +235,7 @@ HEAD = """\
 # Exchange calendars: days and hours of trade.
 #
 # Made by scripts/calendars.py from exchange_calendars {version} (PyPI); do not edit by hand.
-# Source: https://github.com/gerrymanoim/exchange_calendars, licensed under the Apache License, Version 2.0.
+# Source: that package, licensed under the Apache License, Version 2.0.
 # The facts were taken over, no code. What holds for each line is said in data.rs.
 """
 

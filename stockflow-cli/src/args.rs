@@ -448,8 +448,17 @@ mod tests {
     #[test]
     fn ranges_end_today() {
         let today = NaiveDate::from_ymd_opt(2024, 3, 31).unwrap_or_default();
-        for (text, since) in [("5d", "2024-03-26"), ("2wk", "2024-03-17"), ("1mo", "2024-02-29"), ("1y", "2023-03-31"), ("ytd", "2024-01-01")] {
-            assert_eq!(range(text).ok().and_then(|it| it.since(today)).map(|it| it.to_string()).as_deref(), Some(since));
+        for (text, since) in [
+            ("5d", "2024-03-26"),
+            ("2wk", "2024-03-17"),
+            ("1mo", "2024-02-29"),
+            ("1y", "2023-03-31"),
+            ("ytd", "2024-01-01"),
+        ] {
+            assert_eq!(
+                range(text).ok().and_then(|it| it.since(today)).map(|it| it.to_string()).as_deref(),
+                Some(since)
+            );
         }
         for text in ["", "d", "5", "5x", "99999999999y"] {
             assert!(range(text).is_err(), "{text}");

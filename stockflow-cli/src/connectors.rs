@@ -21,8 +21,8 @@ use stockflow_io::console::{ConsoleFormat, ConsoleSink};
 use stockflow_io::delta::{DeltaHistory, DeltaSink, MaintainOptions};
 use stockflow_io::file::{FileFormat, FileSink, FileSource, ManifestTable, SinkMode};
 pub(crate) use stockflow_io::file::{Listing, SkippedFile};
-use stockflow_io::location::Location;
 use stockflow_io::http::{Fetch, HttpClient, HttpOptions, Limit, Recorder, Replayer};
+use stockflow_io::location::Location;
 use stockflow_io::yahoo::decode::Asked;
 use stockflow_io::yahoo::{YahooSession, YahooSource};
 use url::Url;
@@ -153,8 +153,7 @@ fn file_source(section: &Section<'_>) -> SourceConfig {
 }
 
 fn yahoo_source(section: &Section<'_>) -> SourceConfig {
-    let mut symbols: Vec<Asked> =
-        section.texts("symbols").unwrap_or_default().into_iter().map(Asked::same).collect();
+    let mut symbols: Vec<Asked> = section.texts("symbols").unwrap_or_default().into_iter().map(Asked::same).collect();
     if let Some(path) = section.text("symbols_file") {
         match symbols_of(&path) {
             Ok(more) => symbols.extend(more.into_iter().map(Asked::same)),
@@ -168,7 +167,10 @@ fn yahoo_source(section: &Section<'_>) -> SourceConfig {
         }
     }
     if symbols.is_empty() {
-        section.problem("symbols", "names none; write them as in `[\"AAPL\", \"MSFT\"]`, or one a line in a `symbols_file`");
+        section.problem(
+            "symbols",
+            "names none; write them as in `[\"AAPL\", \"MSFT\"]`, or one a line in a `symbols_file`",
+        );
     }
     let server = section.text("server").and_then(|text| match Url::parse(&text) {
         Ok(url) => Some(url),
@@ -203,8 +205,9 @@ fn symbols_of(path: &str) -> std::io::Result<Vec<String>> {
 
 impl YahooConfig {
     fn build(&self) -> Outcome<YahooSource> {
-        let mut source =
-            YahooSource::new(self.fetch()?, self.symbols.clone()).with_interval(self.interval).between(self.from, self.to);
+        let mut source = YahooSource::new(self.fetch()?, self.symbols.clone())
+            .with_interval(self.interval)
+            .between(self.from, self.to);
         if let Some(days) = self.refetch_days {
             source = source.with_refetch_days(days);
         }

@@ -57,7 +57,12 @@ fn pipeline(args: &FetchArgs, global: &Global) -> Outcome<String> {
             root.insert("history".into(), text(&"bars"));
             let sink = |name: &str, relation: &str| {
                 let place = format!("{folder}/{relation}");
-                table([("name", text(&name)), ("type", text(&"delta")), ("relation", text(&relation)), ("path", text(&place))])
+                table([
+                    ("name", text(&name)),
+                    ("type", text(&"delta")),
+                    ("relation", text(&relation)),
+                    ("path", text(&place)),
+                ])
             };
             vec![sink("bars", "bars"), sink("actions", "actions")]
         }
@@ -78,7 +83,12 @@ fn pipeline(args: &FetchArgs, global: &Global) -> Outcome<String> {
         }
         FetchTo::Stdout => {
             once(&mut root);
-            vec![table([("name", text(&"bars")), ("type", text(&"console")), ("relation", text(&"bars")), ("format", text(&"csv"))])]
+            vec![table([
+                ("name", text(&"bars")),
+                ("type", text(&"console")),
+                ("relation", text(&"bars")),
+                ("format", text(&"csv")),
+            ])]
         }
     };
     root.insert("source".into(), Value::Table(source));

@@ -321,7 +321,7 @@ fn calendar_of(name: &str) -> Result<&'static Calendar> {
     Calendar::of(name).ok_or_else(|| DataFusionError::Execution(unknown(name)))
 }
 
-/// What is said of an exchange that has no calendar.
+/// Says that no calendar is known for an exchange, and which names are near.
 pub(crate) fn unknown(name: &str) -> String {
     let nearest = nearest(name).into_iter().map(|it| format!("`{it}`")).collect::<Vec<_>>().join(", ");
     format!("no calendar is known for exchange `{name}`; near are {nearest}")
@@ -386,4 +386,92 @@ impl<'a> Kinds<'a> {
 }
 
 #[cfg(test)]
-mod tests;
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use datafusion::arrow::array::ArrayRef;
+    use datafusion::arrow::util::display::array_value_to_string;
+    use datafusion::prelude::SessionContext;
+
+    fn session() -> SessionContext {
+        let session = SessionContext::new();
+        crate::functions::register(&session).unwrap();
+        session
+    }
+
+    async fn rows(session: &SessionContext, sql: &str) -> Vec<String> {
+        let batches = session.sql(sql).await.unwrap().collect().await.unwrap();
+        let row = |batch: &datafusion::arrow::record_batch::RecordBatch, row: usize| {
+            let cell = |column: &ArrayRef| array_value_to_string(column, row).unwrap();
+            batch.columns().iter().map(cell).collect::<Vec<_>>().join(" ")
+        };
+        batches.iter().flat_map(|batch| (0..batch.num_rows()).map(move |at| row(batch, at))).collect()
+    }
+
+    #[tokio::test]
+    async fn the_functions_answer_in_a_session() {
+        let session = session();
+        for (sql, answer) in [
+            ("is_session('XNYS', DATE '2024-12-25')", "false"),
+            ("is_session('nyse', '2024-12-26')", "true"),
+            ("is_session('XNYS', DATE '1889-01-02') IS NULL", "true"),
+            ("is_session('XNYS', NULL) IS NULL", "true"),
+            ("is_session(NULL, DATE '2024-12-25') IS NULL", "true"),
+            ("next_session('XNYS', DATE '2024-11-27')", "2024-11-29"),
+            ("sessions_between('XNYS', DATE '2024-11-25', DATE '2024-11-29')", "4"),
+            // Black Friday ends at one in the afternoon.
+            ("bar_closes_at(TIMESTAMP '2024-11-29T00:00:00Z', '1d', 'XNYS')", "2024-11-29T18:00:00Z"),
+            ("bar_closes_at(TIMESTAMP '2024-11-29T17:58:00Z', '5m', 'XNYS')", "2024-11-29T18:00:00Z"),
+            ("bar_closes_at(TIMESTAMP '2024-11-28T00:00:00Z', '1d', 'XNYS') IS NULL", "true"),
+        ] {
+            assert_eq!(rows(&session, &format!("SELECT {sql}")).await, [answer], "{sql}");
+        }
+        let many = "SELECT d, is_session(x, d) FROM (VALUES ('XNYS', DATE '2024-07-04'), ('XLON', DATE '2024-07-04'), (NULL, DATE '2024-07-04')) AS t(x, d)";
+        assert_eq!(rows(&session, many).await, ["2024-07-04 false", "2024-07-04 true", "2024-07-04 "]);
+    }
+
+    #[tokio::test]
+    async fn an_unknown_exchange_is_refused_with_the_nearest_names() {
+        let frame = session().sql("SELECT is_session('XNYZ', DATE '2024-12-25')").await;
+        let error = match frame {
+            Ok(frame) => frame.collect().await.unwrap_err(),
+            Err(error) => error,
+        };
+        let error = error.to_string();
+        assert!(error.contains("XNYZ") && error.contains("XNYS"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn the_documented_join_never_looks_ahead() {
+        let session = session();
+        for sql in [
+            "CREATE TABLE bars AS SELECT 'A' AS symbol, '1d' AS \"interval\", arrow_cast(t, 'Timestamp(Microsecond, Some(\"UTC\"))') AS ts, close \
+             FROM (VALUES ('2024-11-27T00:00:00Z', 1.0), ('2024-11-29T00:00:00Z', 2.0), ('2024-12-02T00:00:00Z', 3.0)) AS v(t, close)",
+            // A minute before the half day's close, at the close, and on the Sunday after it.
+            "CREATE TABLE news AS SELECT 'A' AS symbol, arrow_cast(t, 'Timestamp(Microsecond, Some(\"UTC\"))') AS at, headline \
+             FROM (VALUES ('2024-11-29T17:59:00Z', 'before'), ('2024-11-29T18:00:00Z', 'at'), ('2024-12-01T12:00:00Z', 'sunday')) AS v(t, headline)",
+        ] {
+            session.sql(sql).await.unwrap().collect().await.unwrap();
+        }
+        let docs: Vec<&str> = include_str!("sql.rs")
+            .lines()
+            .take_while(|line| line.starts_with("//!"))
+            .map(|line| line.trim_start_matches("//!").trim())
+            .collect();
+        let queries: Vec<String> = docs
+            .split(|line| line.starts_with("```"))
+            .filter(|block| block.first().is_some_and(|line| line.starts_with("WITH") || line.starts_with("SELECT")))
+            .map(|block| block.join("\n"))
+            .collect();
+        assert_eq!(queries.len(), 2, "both forms of the join are documented");
+        for query in queries {
+            let mut found = rows(&session, &query).await;
+            found.sort();
+            let expected = [
+                "A 2024-11-29T17:59:00Z before 1.0",
+                "A 2024-11-29T18:00:00Z at 2.0",
+                "A 2024-12-01T12:00:00Z sunday 2.0",
+            ];
+            assert_eq!(found, expected, "{query}");
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use arrow::array::{Array, Date32Builder, ListBuilder};
+use arrow::array::{Date32Builder, ListBuilder};
 use arrow::datatypes::{DataType, Field};
 use chrono::{Datelike, NaiveDate};
 use datafusion::common::cast::{as_date32_array, as_string_array};
