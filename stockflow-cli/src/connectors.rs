@@ -19,7 +19,7 @@ use stockflow_core::transform::Interval;
 use stockflow_io::ParquetCompression;
 use stockflow_io::console::{ConsoleFormat, ConsoleSink};
 use stockflow_io::delta::{DeltaHistory, DeltaSink, MaintainOptions};
-use stockflow_io::file::{FileFormat, FileSink, FileSource, ManifestTable, SinkMode};
+use stockflow_io::file::{FileFormat, FileSink, FileSource, ManifestTable, RowOrder, SinkMode};
 pub(crate) use stockflow_io::file::{Listing, SkippedFile};
 use stockflow_io::http::{Fetch, HttpClient, HttpOptions, Limit, Recorder, Replayer};
 use stockflow_io::location::Location;
@@ -310,9 +310,19 @@ impl FileSourceConfig {
 /// A sink, as the pipeline file says it.
 #[derive(Debug)]
 pub(crate) enum SinkConfig {
-    File { path: String, format: FileFormat, mode: SinkMode, compression: Option<ParquetCompression> },
+    File(FileConfig),
     Delta(DeltaConfig),
     Console { format: ConsoleFormat, limit: Option<usize> },
+}
+
+/// `type = "parquet"`, `"csv"` or `"ndjson"`
+#[derive(Debug)]
+pub(crate) struct FileConfig {
+    path: String,
+    format: FileFormat,
+    mode: SinkMode,
+    compression: Option<ParquetCompression>,
+    order: Option<RowOrder>,
 }
 
 /// `type = "delta"`
@@ -346,14 +356,14 @@ impl SinkConfig {
     /// Where it writes; `None` for the console.
     pub(crate) fn path(&self) -> Option<&str> {
         match self {
-            Self::File { path, .. } | Self::Delta(DeltaConfig { path, .. }) => Some(path),
+            Self::File(FileConfig { path, .. }) | Self::Delta(DeltaConfig { path, .. }) => Some(path),
             Self::Console { .. } => None,
         }
     }
 
     /// Whether it has a folder of its own.
     pub(crate) fn is_folder(&self) -> bool {
-        !matches!(self, Self::File { mode: SinkMode::Overwrite, .. } | Self::Console { .. })
+        !matches!(self, Self::File(FileConfig { mode: SinkMode::Overwrite, .. }) | Self::Console { .. })
     }
 
     /// Where it keeps what corrections replace, if it may do so.
@@ -382,8 +392,10 @@ impl SinkConfig {
     pub(crate) async fn open(&self) -> Outcome<Option<Arc<dyn TableProvider>>> {
         match self {
             Self::Delta(config) => open_delta(&Location::parse(&config.path)?).await,
-            Self::File { path, mode: SinkMode::Append, .. } => Ok(Some(Arc::new(ManifestTable::open(path).await?))),
-            Self::File { path, .. } => Ok(Some(tables::open_file(&tables::session()?, path).await?)),
+            Self::File(FileConfig { path, mode: SinkMode::Append, .. }) => {
+                Ok(Some(Arc::new(ManifestTable::open(path).await?)))
+            }
+            Self::File(FileConfig { path, .. }) => Ok(Some(tables::open_file(&tables::session()?, path).await?)),
             Self::Console { .. } => Ok(None),
         }
     }
@@ -391,9 +403,7 @@ impl SinkConfig {
     /// Makes it the dead-letter sink of a pipeline.
     pub(crate) fn add_dead_letters(&self, builder: Builder, json: bool) -> Outcome<Builder> {
         Ok(match self {
-            Self::File { path, format, mode, compression } => {
-                builder.dead_letters(build_file(path, *format, *mode, *compression)?)
-            }
+            Self::File(file) => builder.dead_letters(file.build()?),
             // Dead letters have a key and no version: they are only ever added.
             Self::Delta(config) => builder.dead_letters(config.build()?.keyless()),
             Self::Console { format, limit } => builder.dead_letters(build_console(*format, *limit, json)),
@@ -405,9 +415,7 @@ impl NamedSink {
     /// The sink of a pipeline; nothing is opened yet.
     pub(crate) fn build(&self, relation: &str, json: bool) -> Outcome<SinkStep> {
         let step = match &self.sink {
-            SinkConfig::File { path, format, mode, compression } => {
-                self.step(build_file(path, *format, *mode, *compression)?)
-            }
+            SinkConfig::File(file) => self.step(file.build()?),
             SinkConfig::Delta(config) => self.step(config.build()?),
             SinkConfig::Console { format, limit } => self.step(build_console(*format, *limit, json)),
         };
@@ -429,16 +437,21 @@ fn file_sink(section: &Section<'_>, format: FileFormat) -> SinkConfig {
         FileFormat::Parquet => section.choice("compression", &ParquetCompression::ALL),
         FileFormat::Csv | FileFormat::Ndjson => None,
     };
-    SinkConfig::File { path: place(section), format, mode, compression }
+    let order = section.choice("order", &RowOrder::ALL);
+    SinkConfig::File(FileConfig { path: place(section), format, mode, compression, order })
 }
 
-fn build_file(
-    path: &str,
-    format: FileFormat,
-    mode: SinkMode,
-    compression: Option<ParquetCompression>,
-) -> Outcome<FileSink> {
-    Ok(FileSink::new(path, format, mode)?.with_compression(compression.unwrap_or_default()))
+impl FileConfig {
+    fn build(&self) -> Outcome<FileSink> {
+        let mut sink = FileSink::new(&self.path, self.format, self.mode)?;
+        if let Some(compression) = self.compression {
+            sink = sink.with_compression(compression);
+        }
+        if let Some(order) = self.order {
+            sink = sink.with_order(order);
+        }
+        Ok(sink)
+    }
 }
 
 fn delta(section: &Section<'_>) -> SinkConfig {

@@ -17,6 +17,7 @@ mod columnar;
 pub mod console;
 pub mod file;
 pub mod location;
+mod once;
 
 #[cfg(feature = "delta")]
 pub mod delta;

@@ -4,7 +4,6 @@
 //! of the key, version and arrival; the last row of equal keys is then the one that counts. DataFusion sorts, and spills to disk
 //! where its memory pool says so.
 
-use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{Array, BooleanArray, RecordBatch, UInt64Array};
@@ -13,7 +12,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::json::LineDelimitedWriter;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::error::DataFusionError;
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{LexOrdering, Partitioning, PhysicalExpr, PhysicalSortExpr};
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
@@ -22,7 +21,7 @@ use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
-use datafusion::physical_plan::{EmptyRecordBatchStream, ExecutionPlan, execute_stream_partitioned};
+use datafusion::physical_plan::{ExecutionPlan, execute_stream_partitioned};
 use futures::{StreamExt, TryStreamExt};
 use stockflow_core::Result;
 use stockflow_core::sink::{EpochRows, RefusedRow};
@@ -30,6 +29,7 @@ use stockflow_core::sink::{EpochRows, RefusedRow};
 use super::layout::Layout;
 use super::live::LiveFile;
 use super::reader::ReadSpec;
+use crate::once::Once;
 
 /// The number of a row in order of arrival: partition by partition.
 const ARRIVAL: &str = "__arrival";
@@ -51,7 +51,7 @@ pub(super) async fn ordered(
         .enumerate()
         .map(|(number, input)| {
             let stored = stored(input, number, Arc::clone(layout), Arc::clone(&schema), Arc::clone(refused));
-            Arc::new(Once { schema: Arc::clone(&schema), stream: Mutex::new(Some(stored)) }) as Arc<dyn PartitionStream>
+            Once::partition(stored)
         })
         .collect();
     if sources.is_empty() {
@@ -97,7 +97,7 @@ pub(super) fn sorted_files(
             futures::stream::once(async move { read.open(&file, |_| true).await.map_err(DataFusionError::from) });
         let rows = rows.and_then(|rows| async move { Ok(rows.batches()) }).try_flatten();
         let stream: SendableRecordBatchStream = Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), rows));
-        Arc::new(Once { schema: Arc::clone(&schema), stream: Mutex::new(Some(stream)) }) as Arc<dyn PartitionStream>
+        Once::partition(stream)
     });
     let source = Arc::new(StreamingTableExec::try_new(Arc::clone(&schema), sources.collect(), None, [], false, None)?);
     dealt_and_sorted(source, layout, 1)
@@ -184,27 +184,4 @@ fn refusals(bad: &RecordBatch, layout: &Layout) -> Result<Vec<RefusedRow>> {
         });
     }
     Ok(rows)
-}
-
-/// A stream that can be taken once.
-struct Once {
-    schema: SchemaRef,
-    stream: Mutex<Option<SendableRecordBatchStream>>,
-}
-
-impl fmt::Debug for Once {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Once")
-    }
-}
-
-impl PartitionStream for Once {
-    fn schema(&self) -> &SchemaRef {
-        &self.schema
-    }
-
-    fn execute(&self, _ctx: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner).take();
-        stream.unwrap_or_else(|| Box::pin(EmptyRecordBatchStream::new(Arc::clone(&self.schema))))
-    }
 }

@@ -40,5 +40,5 @@ pub use listing::{ListedFile, Listing, SkippedFile};
 pub use manifest::ManifestTable;
 pub use scan::{SOURCE_FILE, SOURCE_LINE, SOURCE_SEQ};
 pub(crate) use sink::encode;
-pub use sink::{FileSink, SinkMode};
+pub use sink::{FileSink, RowOrder, SinkMode};
 pub use source::FileSource;

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use datafusion::common::runtime::SpawnedTask;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::StreamExt;
 use stockflow_core::sink::{EpochRows, Written};
 use stockflow_core::token::EpochToken;
 use stockflow_core::{Error, Result};
 
 use super::log::DataFile;
-use super::{Contents, FileSink, Opened, StagedFiles, attempt, encode, segment};
+use super::{Contents, FileSink, Opened, StagedFiles, attempt, segment};
 use crate::location::origin;
 
 /// After so many commits the log is pruned, so that a long run need not be opened again.
@@ -26,23 +27,19 @@ impl FileSink {
         rows: &EpochRows,
         schema: &SchemaRef,
     ) -> Result<Vec<DataFile>> {
+        let task = Arc::new(rows.frame().task_ctx());
         let mut tasks = Vec::new();
         for (part, stream) in rows.partitions().await?.into_iter().enumerate() {
             let name = attempt::name(&format!("part-{part:05}"), opened.generation, self.format.as_str());
-            let file = format!("epoch={:010}/{name}", epoch.epoch);
-            let (place, format, schema) = (self.place.join(&file), self.format, Arc::clone(schema));
-            let compression = self.compression;
+            let target = self.target(format!("epoch={:010}/{name}", epoch.epoch), self.place.clone(), Vec::new());
+            let (schema, task) = (Arc::clone(schema), Arc::clone(&task));
             tasks.push(SpawnedTask::spawn(async move {
                 // An empty partition leaves no file: look before opening one.
                 let mut stream = stream.peekable();
                 match std::pin::Pin::new(&mut stream).peek().await {
                     None => Ok(None),
                     Some(_) => {
-                        let stream = Box::pin(datafusion::physical_plan::stream::RecordBatchStreamAdapter::new(
-                            Arc::clone(&schema),
-                            stream,
-                        ));
-                        encode::write(&place, file, format, &schema, stream, Vec::new(), compression).await.map(Some)
+                        target.write(Box::pin(RecordBatchStreamAdapter::new(schema, stream)), task).await.map(Some)
                     }
                 }
             }));

@@ -7,6 +7,7 @@ mod csv;
 mod encode;
 mod log;
 mod ndjson;
+mod order;
 mod overwrite;
 mod segment;
 
@@ -17,6 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use object_store::ObjectStore;
 use object_store::path::Path;
+use parquet::file::metadata::KeyValue;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use stockflow_core::sink::{EpochRows, Fence, Idempotence, Sink, Staged, WriteMode, Written};
@@ -26,6 +28,7 @@ use stockflow_core::{Error, Result};
 pub(super) use columns::schema as schema_of;
 pub(crate) use encode::{encode, hex};
 pub(super) use log::{DataFile, TableLog};
+pub use order::RowOrder;
 pub(super) use segment::files as files_of;
 
 use super::format::FileFormat;
@@ -33,6 +36,7 @@ use super::pin::ColumnPin;
 use crate::columnar::ParquetCompression;
 use crate::location::{Location, refuse};
 use log::{Contents, Entry};
+use order::Target;
 
 /// What a file sink does with the rows that are there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,8 +90,8 @@ impl FromStr for SinkMode {
 /// is being written. The columns are the union over the epochs: an epoch may bring new ones and lack others (NULL), and an
 /// Int64 may become a Float64.
 ///
-/// Rows stand as they come, a file for each partition that has any. Parquet: zstd, level 1, unless said
-/// otherwise; no dictionary for numbers.
+/// A file for each partition that has any rows. Parquet: by symbol and time, zstd, level 1, unless said otherwise
+/// ([`FileSink::with_order`], [`FileSink::with_compression`]); no dictionary for numbers. Text stands as it comes.
 /// CSV: a header, NULL is an empty cell and the empty text is `""`, times as RFC 3339. NDJSON: every key is there, NULL is
 /// `null`, and numbers that JSON lacks are the texts `"NaN"`, `"inf"` and `"-inf"`.
 ///
@@ -109,6 +113,7 @@ pub struct FileSink {
     format: FileFormat,
     mode: SinkMode,
     compression: ParquetCompression,
+    order: RowOrder,
     opened: Mutex<Option<Opened>>,
 }
 
@@ -150,7 +155,15 @@ impl FileSink {
     pub fn new(url: impl Into<String>, format: FileFormat, mode: SinkMode) -> Result<Self> {
         let text = url.into();
         let place = Location::parse(&text)?;
-        Ok(Self { text, place, format, mode, compression: ParquetCompression::default(), opened: Mutex::new(None) })
+        Ok(Self {
+            text,
+            place,
+            format,
+            mode,
+            compression: ParquetCompression::default(),
+            order: RowOrder::of(format),
+            opened: Mutex::new(None),
+        })
     }
 
     /// Parquet.
@@ -188,6 +201,7 @@ impl FileSink {
             format,
             mode,
             compression: ParquetCompression::default(),
+            order: RowOrder::of(format),
             opened: Mutex::new(None),
         }
     }
@@ -196,6 +210,14 @@ impl FileSink {
     #[must_use]
     pub fn with_compression(mut self, compression: ParquetCompression) -> Self {
         self.compression = compression;
+        self
+    }
+
+    /// Sorts the rows of each file, or leaves them as they come; no part of the definition. Parquet is sorted unless told otherwise,
+    /// text is not.
+    #[must_use]
+    pub fn with_order(mut self, order: RowOrder) -> Self {
+        self.order = order;
         self
     }
 
@@ -213,6 +235,10 @@ impl FileSink {
 
     fn remember(&self, opened: Opened) {
         *self.opened.lock().unwrap_or_else(PoisonError::into_inner) = Some(opened);
+    }
+
+    fn target(&self, file: String, folder: Location, footer: Vec<KeyValue>) -> Target {
+        Target { folder, file, format: self.format, order: self.order, footer, compression: self.compression }
     }
 
     fn new_entry(&self, opened: &Opened) -> Entry {
@@ -287,7 +313,7 @@ impl Sink for FileSink {
                 StagedFiles { columns, files: self.stage_parts(&opened, epoch, rows, &schema).await? }
             }
             SinkMode::Overwrite => {
-                let file = self.stage_object(&opened, epoch, rows, &schema).await?;
+                let file = self.stage_object(&opened, epoch, rows).await?;
                 StagedFiles { columns: columns::pins(&schema), files: vec![file] }
             }
         };

@@ -1,6 +1,7 @@
 //! Mode overwrite: one object, written beside its place and moved there.
 
-use arrow::datatypes::SchemaRef;
+use std::sync::Arc;
+
 use futures::TryStreamExt;
 use object_store::ObjectStoreExt;
 use parquet::arrow::ParquetRecordBatchStreamBuilder;
@@ -20,18 +21,12 @@ const TOKEN: &str = "stockflow.token";
 const SINK: &str = "stockflow.sink";
 
 impl FileSink {
-    pub(super) async fn stage_object(
-        &self,
-        opened: &Opened,
-        epoch: &EpochToken,
-        rows: &EpochRows,
-        schema: &SchemaRef,
-    ) -> Result<DataFile> {
+    pub(super) async fn stage_object(&self, opened: &Opened, epoch: &EpochToken, rows: &EpochRows) -> Result<DataFile> {
         let file = attempt::name("staged", opened.generation, self.format.as_str());
         let footer =
             vec![KeyValue::new(TOKEN.into(), epoch.to_string()), KeyValue::new(SINK.into(), opened.sink.to_string())];
-        let place = beside(&self.place).join(&file);
-        encode::write(&place, file, self.format, schema, rows.stream().await?, footer, self.compression).await
+        let task = Arc::new(rows.frame().task_ctx());
+        self.target(file, beside(&self.place), footer).write(rows.stream().await?, task).await
     }
 
     pub(super) async fn commit_object(&self, token: EpochToken, staged: StagedFiles) -> Result<Written> {
