@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use chrono::{Datelike, NaiveDate};
+use chrono::{Datelike, NaiveDate, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use stockflow_core::transform::Interval;
@@ -66,6 +66,19 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Fetch bars and corporate actions from Yahoo Finance
     Fetch(FetchArgs),
+    /// Dividends, splits and capital gains from Yahoo Finance
+    Actions(ActionsArgs),
+    /// Who owns a company, and what its insiders do, from Yahoo Finance
+    #[command(after_help = HOLDERS_EXAMPLES)]
+    Holders(CompanyArgs),
+    /// Ratings, target prices, outlooks, reports and filings from Yahoo Finance
+    #[command(after_help = INSIGHTS_EXAMPLES)]
+    Insights(CompanyArgs),
+    /// The latest prices from Yahoo Finance
+    #[command(after_help = QUOTE_EXAMPLES)]
+    Quote(CompanyArgs),
+    /// Look for symbols at Yahoo Finance by a name or a word
+    Symbols(SymbolsArgs),
     /// Check a pipeline file: its typed plan, the guarantee of each sink, where secrets come from; reads nothing
     Validate(PipelineArgs),
     /// Show the query plan of each step
@@ -86,10 +99,24 @@ pub(crate) enum Command {
     Chart(ChartArgs),
     /// Write a commented pipeline file to start from
     Init(InitArgs),
-    /// Check the machine, the folders, the store, the sinks and the secrets
-    Doctor(PipelineArgs),
+    /// Check the machine, the folders, the store, the sinks and the secrets; or a provider of prices
+    Doctor(DoctorArgs),
     /// Print the completion script of a shell
     Completions(CompletionsArgs),
+}
+
+/// `stockflow doctor`
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DoctorArgs {
+    /// In place of a pipeline file: `yahoo`, `stooq` or `alpha_vantage`, each endpoint of which is asked once
+    #[command(flatten)]
+    pub(crate) pipeline: PipelineArgs,
+    /// Another server in the provider's place
+    #[arg(long, value_name = "URL")]
+    pub(crate) server: Option<url::Url>,
+    /// The environment variable that holds the provider's API key
+    #[arg(long, value_name = "NAME")]
+    pub(crate) api_key_env: Option<String>,
 }
 
 /// Which pipeline.
@@ -152,14 +179,109 @@ with the reason, and make exit code 3. Not tried against the live service yet.";
 
 /// `stockflow fetch`
 #[derive(Debug, Args)]
-#[command(after_help = FETCH_EXAMPLES)]
+#[command(after_help = FETCH_EXAMPLES, mut_arg("to", |it| it.required(false).default_value("lake")))]
 pub(crate) struct FetchArgs {
+    #[command(flatten)]
+    pub(crate) symbols: SymbolArgs,
+    #[command(flatten)]
+    pub(crate) dates: DateArgs,
+    /// Width of the bars: 1m 2m 5m 15m 30m 60m 90m 1h 1d 5d 1wk 1mo 3mo
+    #[arg(long, value_name = "INTERVAL", default_value = "1d", value_parser = interval)]
+    pub(crate) interval: Interval,
+    #[command(flatten)]
+    pub(crate) client: YahooArgs,
+}
+
+const ACTIONS_EXAMPLES: &str = "\
+Examples:
+  stockflow actions DEMO --replay examples/recordings     without a network, from recorded replies
+  stockflow actions AAPL MSFT --since 2020-01-01          a table on standard output
+  stockflow actions AAPL --to lake                        into the table `actions`, which `fetch` fills, too
+
+Amounts are as paid, not adjusted for later splits. Symbols that cannot be had are listed with the reason, and make exit
+code 3. Not tried against the live service yet.";
+
+/// `stockflow actions`
+#[derive(Debug, Args)]
+#[command(after_help = ACTIONS_EXAMPLES, mut_arg("to", |it| it.required(false).default_value("-")))]
+pub(crate) struct ActionsArgs {
+    #[command(flatten)]
+    pub(crate) symbols: SymbolArgs,
+    #[command(flatten)]
+    pub(crate) dates: DateArgs,
+    #[command(flatten)]
+    pub(crate) client: YahooArgs,
+}
+
+const HOLDERS_EXAMPLES: &str = "\
+Examples:
+  stockflow holders DEMO --replay examples/recordings     without a network, from recorded replies
+  stockflow holders AAPL MSFT                             tables on standard output
+  stockflow holders AAPL --to lake                        all columns, in seven tables of the lake
+
+Shares of a whole are fractions of one. The tables are what Yahoo says today; it gives no history. Symbols that cannot be
+had are listed with the reason, and make exit code 3. Not tried against the live service yet.";
+
+const INSIGHTS_EXAMPLES: &str = "\
+Examples:
+  stockflow insights DEMO --replay examples/recordings    without a network, from recorded replies
+  stockflow insights AAPL MSFT                            the main columns on standard output
+  stockflow insights AAPL --to csv                        all columns, in five files of the data folder
+
+Titles and ratings only: the texts behind them are licensed research. Symbols that cannot be had are listed with the
+reason, and make exit code 3. Not tried against the live service yet.";
+
+const QUOTE_EXAMPLES: &str = "\
+Examples:
+  stockflow quote DEMO --replay examples/recordings       without a network, from recorded replies
+  stockflow quote AAPL MSFT                               the main columns on standard output
+  stockflow quote --symbols-file sp500.txt --to parquet   all columns, in a file of the data folder
+
+Prices are in the currency as Yahoo writes it: GBp is pence. Symbols that cannot be had are listed with the reason, and
+make exit code 3. Not tried against the live service yet.";
+
+/// `stockflow holders`, `stockflow insights` and `stockflow quote`
+#[derive(Debug, Args)]
+#[command(mut_arg("to", |it| it.required(false).default_value("-")))]
+pub(crate) struct CompanyArgs {
+    #[command(flatten)]
+    pub(crate) symbols: SymbolArgs,
+    #[command(flatten)]
+    pub(crate) client: YahooArgs,
+}
+
+const SYMBOLS_EXAMPLES: &str = "\
+Examples:
+  stockflow symbols demo --replay examples/recordings     without a network, from recorded replies
+  stockflow symbols berkshire hathaway                    a table on standard output, best first
+
+Not tried against the live service yet.";
+
+/// `stockflow symbols`
+#[derive(Debug, Args)]
+#[command(after_help = SYMBOLS_EXAMPLES, mut_arg("to", |it| it.required(false).default_value("-")))]
+pub(crate) struct SymbolsArgs {
+    /// What to look for
+    #[arg(value_name = "TEXT", value_parser = symbol, required = true)]
+    pub(crate) text: Vec<String>,
+    #[command(flatten)]
+    pub(crate) client: YahooArgs,
+}
+
+/// Whose data is wanted.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct SymbolArgs {
     /// Symbols as Yahoo writes them
     #[arg(value_name = "SYMBOL", value_parser = symbol, required_unless_present = "symbols_file")]
     pub(crate) symbols: Vec<String>,
     /// A file with one symbol a line
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) symbols_file: Option<PathBuf>,
+}
+
+/// Of which days.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DateArgs {
     /// First trading date; without it and --range, all there are
     #[arg(long, value_name = "DATE", value_parser = date, conflicts_with = "range")]
     pub(crate) since: Option<NaiveDate>,
@@ -169,11 +291,20 @@ pub(crate) struct FetchArgs {
     /// The last days, weeks, months or years, such as 5d, 2wk, 6mo, 1y, or ytd
     #[arg(long, value_name = "RANGE", value_parser = range)]
     pub(crate) range: Option<Range>,
-    /// Width of the bars: 1m 2m 5m 15m 30m 60m 90m 1h 1d 5d 1wk 1mo 3mo
-    #[arg(long, value_name = "INTERVAL", default_value = "1d", value_parser = interval)]
-    pub(crate) interval: Interval,
-    /// Where the bars go: the lake, files in the data folder, or `-` for CSV on standard output
-    #[arg(long, value_name = "WHERE", value_enum, default_value_t = FetchTo::Lake)]
+}
+
+impl DateArgs {
+    /// The first date.
+    pub(crate) fn since(&self) -> Option<NaiveDate> {
+        self.range.map_or(self.since, |range| range.since(Utc::now().date_naive()))
+    }
+}
+
+/// What every command takes that asks Yahoo.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct YahooArgs {
+    /// Where the rows go: the lake, files in the data folder, or `-` for standard output
+    #[arg(long, value_name = "WHERE", value_enum)]
     pub(crate) to: FetchTo,
     /// Keep every reply in this folder
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, conflicts_with = "replay")]
@@ -189,12 +320,12 @@ pub(crate) struct FetchArgs {
     pub(crate) server: Option<String>,
 }
 
-/// Where fetched bars go.
+/// Where fetched rows go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum FetchTo {
-    /// The tables `bars` and `actions` of the data folder.
+    /// A table of the data folder for each relation, such as `bars`.
     Lake,
-    /// `fetched/bars.csv` and `fetched/actions.csv` in the data folder.
+    /// A file for each, such as `fetched/bars.csv`, in the data folder.
     Csv,
     /// The same as Parquet.
     Parquet,

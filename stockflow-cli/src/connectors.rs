@@ -23,13 +23,15 @@ use stockflow_io::file::{FileFormat, FileSink, FileSource, ManifestTable, RowOrd
 pub(crate) use stockflow_io::file::{Listing, SkippedFile};
 use stockflow_io::http::{Fetch, HttpClient, HttpOptions, Limit, Recorder, Replayer};
 use stockflow_io::location::Location;
+pub(crate) use stockflow_io::yahoo::Endpoint;
 use stockflow_io::yahoo::decode::Asked;
-use stockflow_io::yahoo::{YahooSession, YahooSource};
+use stockflow_io::yahoo::{YahooCompany, YahooSession, YahooSource};
 use url::Url;
 
 use crate::assemble::Opening;
 use crate::config::{NamedSink, Section};
 use crate::exit::{Failure, Outcome};
+use crate::providers::ChainConfig;
 use crate::tables;
 
 /// A `type` and how its table is read.
@@ -46,6 +48,24 @@ pub(crate) enum SourceConfig {
 #[derive(Debug)]
 pub(crate) struct YahooConfig {
     symbols: Vec<Asked>,
+    asks: YahooAsks,
+    requests_per_second: Option<f64>,
+    user_agent: Option<String>,
+    server: Option<Url>,
+    record: Option<PathBuf>,
+    replay: Option<PathBuf>,
+}
+
+/// The `endpoint`, with what only it has.
+#[derive(Debug)]
+enum YahooAsks {
+    Chart(ChartConfig),
+    Company(Endpoint),
+}
+
+/// `endpoint = "chart"`
+#[derive(Debug)]
+struct ChartConfig {
     interval: Interval,
     from: Option<NaiveDate>,
     to: Option<NaiveDate>,
@@ -53,11 +73,7 @@ pub(crate) struct YahooConfig {
     unfinished: bool,
     pre_post: bool,
     sub_units: bool,
-    requests_per_second: Option<f64>,
-    user_agent: Option<String>,
-    server: Option<Url>,
-    record: Option<PathBuf>,
-    replay: Option<PathBuf>,
+    chain: ChainConfig,
 }
 
 /// `type = "file"`
@@ -94,7 +110,7 @@ impl SourceConfig {
     pub(crate) fn build(&self, as_text: bool) -> Outcome<Arc<dyn Source>> {
         match self {
             Self::File(config) => Ok(Arc::new(config.build(as_text)?)),
-            Self::Yahoo(config) => Ok(Arc::new(config.build()?)),
+            Self::Yahoo(config) => config.build(),
         }
     }
 
@@ -126,7 +142,13 @@ impl SourceConfig {
     pub(crate) fn relation(&self) -> &str {
         match self {
             Self::File(config) => config.relation.as_deref().unwrap_or("input"),
-            Self::Yahoo(_) => "bars",
+            Self::Yahoo(config) => match config.asks {
+                YahooAsks::Chart(_) => "bars",
+                YahooAsks::Company(Endpoint::Holders) => "holders_breakdown",
+                YahooAsks::Company(Endpoint::Insights) => "insights",
+                YahooAsks::Company(Endpoint::Quote) => "quotes",
+                YahooAsks::Company(Endpoint::Search) => "search",
+            },
         }
     }
 }
@@ -153,6 +175,54 @@ fn file_source(section: &Section<'_>) -> SourceConfig {
 }
 
 fn yahoo_source(section: &Section<'_>) -> SourceConfig {
+    let company = |it: Endpoint| (it.name(), Some(it));
+    let mut endpoints = vec![("chart", None)];
+    endpoints.extend(Endpoint::ALL.map(company));
+    let asks = match section.choice("endpoint", &endpoints).flatten() {
+        Some(endpoint) => YahooAsks::Company(endpoint),
+        None => YahooAsks::Chart(ChartConfig {
+            interval: section.parsed("interval").unwrap_or(Interval::DAY),
+            from: section.parsed("from"),
+            to: section.parsed("to"),
+            refetch_days: section.count("refetch_days"),
+            unfinished: section.flag("unfinished").unwrap_or(false),
+            pre_post: section.flag("pre_post").unwrap_or(false),
+            sub_units: section.flag("sub_units").unwrap_or(false),
+            chain: ChainConfig::read(section),
+        }),
+    };
+    let symbols = match asks {
+        YahooAsks::Company(Endpoint::Search) => texts(section),
+        _ => symbols(section),
+    };
+    let server = section.text("server").and_then(|text| match Url::parse(&text) {
+        Ok(url) => Some(url),
+        Err(error) => {
+            section.problem("server", format!("is no URL: {error}"));
+            None
+        }
+    });
+    SourceConfig::Yahoo(Box::new(YahooConfig {
+        symbols,
+        asks,
+        requests_per_second: section.number("requests_per_second"),
+        user_agent: section.text("user_agent"),
+        server,
+        record: section.text("record").map(PathBuf::from),
+        replay: section.text("replay").map(PathBuf::from),
+    }))
+}
+
+/// What a search looks for.
+fn texts(section: &Section<'_>) -> Vec<Asked> {
+    let texts = section.texts("texts").unwrap_or_default();
+    if texts.is_empty() {
+        section.problem("texts", "names none; write what to look for, as in `[\"apple\"]`");
+    }
+    texts.into_iter().map(Asked::same).collect()
+}
+
+fn symbols(section: &Section<'_>) -> Vec<Asked> {
     let mut symbols: Vec<Asked> = section.texts("symbols").unwrap_or_default().into_iter().map(Asked::same).collect();
     if let Some(path) = section.text("symbols_file") {
         match symbols_of(&path) {
@@ -172,28 +242,7 @@ fn yahoo_source(section: &Section<'_>) -> SourceConfig {
             "names none; write them as in `[\"AAPL\", \"MSFT\"]`, or one a line in a `symbols_file`",
         );
     }
-    let server = section.text("server").and_then(|text| match Url::parse(&text) {
-        Ok(url) => Some(url),
-        Err(error) => {
-            section.problem("server", format!("is no URL: {error}"));
-            None
-        }
-    });
-    SourceConfig::Yahoo(Box::new(YahooConfig {
-        symbols,
-        interval: section.parsed("interval").unwrap_or(Interval::DAY),
-        from: section.parsed("from"),
-        to: section.parsed("to"),
-        refetch_days: section.count("refetch_days"),
-        unfinished: section.flag("unfinished").unwrap_or(false),
-        pre_post: section.flag("pre_post").unwrap_or(false),
-        sub_units: section.flag("sub_units").unwrap_or(false),
-        requests_per_second: section.number("requests_per_second"),
-        user_agent: section.text("user_agent"),
-        server,
-        record: section.text("record").map(PathBuf::from),
-        replay: section.text("replay").map(PathBuf::from),
-    }))
+    symbols
 }
 
 /// One symbol a line; what stands behind a `#` is a comment.
@@ -204,20 +253,12 @@ fn symbols_of(path: &str) -> std::io::Result<Vec<String>> {
 }
 
 impl YahooConfig {
-    fn build(&self) -> Outcome<YahooSource> {
-        let mut source = YahooSource::new(self.fetch()?, self.symbols.clone())
-            .with_interval(self.interval)
-            .between(self.from, self.to);
-        if let Some(days) = self.refetch_days {
-            source = source.with_refetch_days(days);
-        }
-        if self.unfinished {
-            source = source.with_unfinished();
-        }
-        if self.pre_post {
-            source = source.with_pre_post();
-        }
-        Ok(if self.sub_units { source.in_sub_units() } else { source })
+    fn build(&self) -> Outcome<Arc<dyn Source>> {
+        let (fetch, symbols) = (self.fetch()?, self.symbols.clone());
+        Ok(match &self.asks {
+            YahooAsks::Chart(config) => Arc::new(config.build(&fetch, symbols)?),
+            YahooAsks::Company(endpoint) => Arc::new(YahooCompany::new(fetch, *endpoint, symbols)),
+        })
     }
 
     /// The live client, a recorder of it, or recordings.
@@ -234,13 +275,32 @@ impl YahooConfig {
             options = options.with_limit("yahoo.com", Limit::per_second(rate));
         }
         if let Some(server) = &self.server {
-            options = options.with_base("yahoo.com", server.clone());
+            for domain in ["yahoo.com", "stooq.com", "alphavantage.co"] {
+                options = options.with_base(domain, server.clone());
+            }
         }
         let live = Arc::new(YahooSession::new(HttpClient::new(options).map_err(refuse)?));
         Ok(match &self.record {
             Some(folder) => Arc::new(Recorder::new(live, folder).map_err(refuse)?),
             None => live,
         })
+    }
+}
+
+impl ChartConfig {
+    fn build(&self, fetch: &Arc<dyn Fetch>, symbols: Vec<Asked>) -> Outcome<YahooSource> {
+        let chain = self.chain.build(fetch, self.interval)?;
+        let mut source = YahooSource::over(chain, symbols).with_interval(self.interval).between(self.from, self.to);
+        if let Some(days) = self.refetch_days {
+            source = source.with_refetch_days(days);
+        }
+        if self.unfinished {
+            source = source.with_unfinished();
+        }
+        if self.pre_post {
+            source = source.with_pre_post();
+        }
+        Ok(if self.sub_units { source.in_sub_units() } else { source })
     }
 }
 
@@ -312,7 +372,16 @@ impl FileSourceConfig {
 pub(crate) enum SinkConfig {
     File(FileConfig),
     Delta(DeltaConfig),
-    Console { format: ConsoleFormat, limit: Option<usize> },
+    Console(ConsoleConfig),
+}
+
+/// `type = "console"`
+#[derive(Debug, Default)]
+pub(crate) struct ConsoleConfig {
+    format: ConsoleFormat,
+    limit: Option<usize>,
+    title: Option<String>,
+    columns: Option<Vec<String>>,
 }
 
 /// `type = "parquet"`, `"csv"` or `"ndjson"`
@@ -346,7 +415,7 @@ impl SinkConfig {
             ("console", console),
         ];
         let Some(read) = section.kind(&kinds) else {
-            return Self::Console { format: ConsoleFormat::Table, limit: None };
+            return Self::Console(ConsoleConfig::default());
         };
         let config = read(&section);
         section.finish();
@@ -357,13 +426,13 @@ impl SinkConfig {
     pub(crate) fn path(&self) -> Option<&str> {
         match self {
             Self::File(FileConfig { path, .. }) | Self::Delta(DeltaConfig { path, .. }) => Some(path),
-            Self::Console { .. } => None,
+            Self::Console(_) => None,
         }
     }
 
     /// Whether it has a folder of its own.
     pub(crate) fn is_folder(&self) -> bool {
-        !matches!(self, Self::File(FileConfig { mode: SinkMode::Overwrite, .. }) | Self::Console { .. })
+        !matches!(self, Self::File(FileConfig { mode: SinkMode::Overwrite, .. }) | Self::Console(_))
     }
 
     /// Where it keeps what corrections replace, if it may do so.
@@ -396,7 +465,7 @@ impl SinkConfig {
                 Ok(Some(Arc::new(ManifestTable::open(path).await?)))
             }
             Self::File(FileConfig { path, .. }) => Ok(Some(tables::open_file(&tables::session()?, path).await?)),
-            Self::Console { .. } => Ok(None),
+            Self::Console(_) => Ok(None),
         }
     }
 
@@ -406,7 +475,7 @@ impl SinkConfig {
             Self::File(file) => builder.dead_letters(file.build()?),
             // Dead letters have a key and no version: they are only ever added.
             Self::Delta(config) => builder.dead_letters(config.build()?.keyless()),
-            Self::Console { format, limit } => builder.dead_letters(build_console(*format, *limit, json)),
+            Self::Console(config) => builder.dead_letters(config.build(json)),
         })
     }
 }
@@ -417,7 +486,7 @@ impl NamedSink {
         let step = match &self.sink {
             SinkConfig::File(file) => self.step(file.build()?),
             SinkConfig::Delta(config) => self.step(config.build()?),
-            SinkConfig::Console { format, limit } => self.step(build_console(*format, *limit, json)),
+            SinkConfig::Console(config) => self.step(config.build(json)),
         };
         Ok(step.relation(relation))
     }
@@ -487,15 +556,29 @@ impl DeltaConfig {
 }
 
 fn console(section: &Section<'_>) -> SinkConfig {
-    let limit = section.count("limit").map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
-    SinkConfig::Console { format: section.parsed("format").unwrap_or_default(), limit }
+    SinkConfig::Console(ConsoleConfig {
+        format: section.parsed("format").unwrap_or_default(),
+        limit: section.count("limit").map(|limit| usize::try_from(limit).unwrap_or(usize::MAX)),
+        title: section.text("title"),
+        columns: section.texts("columns"),
+    })
 }
 
-fn build_console(format: ConsoleFormat, limit: Option<usize>, json: bool) -> ConsoleSink {
-    let sink = ConsoleSink::new().with_format(format);
-    let sink = if let Some(limit) = limit { sink.with_limit(Some(limit)) } else { sink };
-    // With `--json` standard output belongs to the report.
-    if json { sink.with_output(Arc::new(Mutex::new(std::io::stderr()))) } else { sink }
+impl ConsoleConfig {
+    fn build(&self, json: bool) -> ConsoleSink {
+        let mut sink = ConsoleSink::new().with_format(self.format);
+        if let Some(limit) = self.limit {
+            sink = sink.with_limit(Some(limit));
+        }
+        if let Some(title) = &self.title {
+            sink = sink.with_title(title);
+        }
+        if let Some(columns) = &self.columns {
+            sink = sink.with_columns(columns.clone());
+        }
+        // With `--json` standard output belongs to the report.
+        if json { sink.with_output(Arc::new(Mutex::new(std::io::stderr()))) } else { sink }
+    }
 }
 
 /// A reference table, as the pipeline file says it.

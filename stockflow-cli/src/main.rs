@@ -18,6 +18,7 @@ mod exit;
 mod file_table;
 mod log;
 mod places;
+mod providers;
 mod render;
 mod steps;
 mod tables;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use stockflow_core::pipeline::Step;
 use stockflow_core::schema::{Basis, bar_schema};
 use stockflow_core::transform::{
-    Action, Adjust, Aggregate, Clean, DateOrder, Indicators, Interval, Normalize, Period, Quality, Resample, Rule, Sql,
-    SymbolFrom, Transform,
+    Action, Adjust, Aggregate, Clean, DateOrder, Indicators, Interval, Normalize, Period, Quality, Repair, RepairRule,
+    Resample, Rule, Sql, SymbolFrom, Transform,
 };
 
 use crate::config::{Section, hint};
@@ -16,6 +16,7 @@ use crate::config::{Section, hint};
 pub(crate) enum StepConfig {
     Normalize(Normalize),
     Clean(Clean),
+    Repair(Repair),
     Adjust(Adjust),
     Quality(Quality),
     Indicators(Indicators),
@@ -27,9 +28,10 @@ pub(crate) enum StepConfig {
 /// Reads the fields of one kind of transform.
 type Read = fn(&Section<'_>) -> StepConfig;
 
-const KINDS: [(&str, Read); 8] = [
+const KINDS: [(&str, Read); 9] = [
     ("normalize", normalize),
     ("clean", clean),
+    ("repair", repair),
     ("adjust", adjust),
     ("quality", quality),
     ("indicators", indicators),
@@ -53,6 +55,7 @@ impl StepConfig {
         match self.clone() {
             Self::Normalize(it) => Arc::new(it),
             Self::Clean(it) => Arc::new(it),
+            Self::Repair(it) => Arc::new(it),
             Self::Adjust(it) => Arc::new(it),
             Self::Quality(it) => Arc::new(it),
             Self::Indicators(it) => Arc::new(it),
@@ -67,6 +70,7 @@ impl StepConfig {
         let step = match self.clone() {
             Self::Normalize(it) => Step::new(name, it),
             Self::Clean(it) => Step::new(name, it),
+            Self::Repair(it) => Step::new(name, it),
             Self::Adjust(it) => Step::new(name, it),
             Self::Quality(it) => Step::new(name, it),
             Self::Indicators(it) => Step::new(name, it),
@@ -195,6 +199,40 @@ fn clean(section: &Section<'_>) -> StepConfig {
         step = step.with_symbol_without_volume(symbol);
     }
     StepConfig::Clean(step)
+}
+
+fn repair(section: &Section<'_>) -> StepConfig {
+    let mut step = Repair::new();
+    match (repair_rules(section, "rules"), repair_rules(section, "without")) {
+        (None, None) => {}
+        (Some(rules), None) => step = step.with_rules(rules),
+        (None, Some(rules)) => step = rules.into_iter().fold(step, Repair::without),
+        _ => section.problem("without", "is one of `rules` and `without`, not both"),
+    }
+    if let Some(actions) = section.text("actions") {
+        step = step.with_actions(actions);
+    }
+    match (section.text("calendar"), section.text("exchange_column")) {
+        (None, None) => {}
+        (Some(exchange), None) => step = step.with_calendar(exchange),
+        (None, Some(column)) => step = step.with_exchange_column(column),
+        _ => section.problem("calendar", "is one of `calendar` and `exchange_column`, not both"),
+    }
+    StepConfig::Repair(step)
+}
+
+/// A list of rules by their words.
+fn repair_rules(section: &Section<'_>, key: &'static str) -> Option<Vec<RepairRule>> {
+    let known = RepairRule::ALL.map(RepairRule::as_str);
+    let words = section.texts(key)?;
+    let read = |word: &String| {
+        let rule = RepairRule::ALL.into_iter().find(|it| it.as_str() == word);
+        if rule.is_none() {
+            section.problem(key, format!("has `{word}`, which is no rule of `repair`; {}", hint(word, &known)));
+        }
+        rule
+    };
+    Some(words.iter().filter_map(read).collect())
 }
 
 fn adjust(section: &Section<'_>) -> StepConfig {

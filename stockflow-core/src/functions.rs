@@ -24,6 +24,9 @@ pub fn register(session: &SessionContext) -> Result<()> {
     for function in crate::transform::aggregate_functions() {
         session.register_udaf(function.as_ref().clone());
     }
+    for function in crate::transform::window_functions() {
+        session.register_udwf(function.as_ref().clone());
+    }
     crate::window::register(session);
     Ok(())
 }

@@ -9,6 +9,7 @@
 //! | [`delta`] tables of the lake | as history | yes | `delta` |
 //! | [`yahoo`] Yahoo Finance | yes | | `yahoo` |
 //!
+//! [`provider`] (also feature `yahoo`) puts Yahoo, Stooq, Alpha Vantage and files behind one trait and into a chain.
 //! [`http`] (also feature `yahoo`) is the client for price providers, with recorded replies in place of the network.
 //!
 //! Files live on the local disk or in any object store: see [`location`] for the URLs (feature `s3` for `s3://`).
@@ -24,6 +25,8 @@ pub mod delta;
 
 #[cfg(feature = "yahoo")]
 pub mod http;
+#[cfg(feature = "yahoo")]
+pub mod provider;
 #[cfg(feature = "yahoo")]
 pub mod yahoo;
 

@@ -1,4 +1,4 @@
-//! `stockflow doctor [PIPELINE.toml]`
+//! `stockflow doctor [PIPELINE.toml | PROVIDER]`
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
@@ -7,8 +7,9 @@ use serde::Serialize;
 use stockflow_core::pipeline::Pipeline;
 use stockflow_core::sink::Fence;
 use stockflow_io::location::Location;
+use stockflow_io::provider::EXAMINABLE;
 
-use crate::args::{Global, PipelineArgs};
+use crate::args::{DoctorArgs, Global};
 use crate::assemble::{self, Opening};
 use crate::config::PipelineConfig;
 use crate::environment;
@@ -36,7 +37,12 @@ struct Check {
 }
 
 /// Checks the machine, the folders, the store, the sinks' fences and the secrets. Changes nothing.
-pub(crate) async fn run(args: PipelineArgs, global: &Global) -> Outcome {
+pub(crate) async fn run(args: DoctorArgs, global: &Global) -> Outcome {
+    let DoctorArgs { pipeline: args, server, api_key_env } = args;
+    let named = args.pipeline.as_ref().and_then(|it| it.to_str());
+    if let Some(provider) = named.filter(|it| EXAMINABLE.contains(it)) {
+        return super::examine::run(provider, server.as_ref(), api_key_env.as_deref(), global).await;
+    }
     let config = assemble::config(&args, global)?;
     let mut checks = vec![versions(), room(&global.data_dir)];
     checks.extend(variables(&config));

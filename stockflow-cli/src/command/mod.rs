@@ -1,9 +1,13 @@
 //! One file a command, all of one shape: `run(arguments, what every command takes) -> how it ended`.
 
+mod actions;
+mod ask;
 mod chart;
 mod checkpoint;
+mod company;
 mod completions;
 mod doctor;
+mod examine;
 mod explain;
 mod fetch;
 mod indicators;
@@ -15,6 +19,7 @@ mod status;
 mod validate;
 
 use crate::args::{Cli, Command};
+use crate::connectors::Endpoint;
 use crate::exit::Outcome;
 
 /// Runs the command that was asked for.
@@ -23,6 +28,11 @@ pub(crate) async fn dispatch(cli: Cli) -> Outcome {
     match cli.command {
         Command::Run(args) => run::run(args, global).await,
         Command::Fetch(args) => fetch::run(args, global).await,
+        Command::Actions(args) => actions::run(args, global).await,
+        Command::Holders(args) => company::run(Endpoint::Holders, args, global).await,
+        Command::Insights(args) => company::run(Endpoint::Insights, args, global).await,
+        Command::Quote(args) => company::run(Endpoint::Quote, args, global).await,
+        Command::Symbols(args) => company::search(args, global).await,
         Command::Validate(args) => validate::run(args, global).await,
         Command::Explain(args) => explain::run(args, global).await,
         Command::Status(args) => status::run(args, global).await,

@@ -176,9 +176,10 @@ impl PipelineConfig {
         self.source.build(steps.any(|(idx, step)| step.step.has_decimal_comma() && reads_source(idx, step)))
     }
 
-    /// The relation that a sink takes: the one it names, else the last.
+    /// The relation that a sink takes: the one it names, else the last, which without steps is the source's.
     pub(crate) fn relation_of<'a>(&'a self, sink: &'a NamedSink) -> &'a str {
-        sink.relation.as_deref().or_else(|| self.steps.last().map(|step| step.name.as_str())).unwrap_or("input")
+        let last = || self.steps.last().map_or(self.source.relation(), |step| step.name.as_str());
+        sink.relation.as_deref().unwrap_or_else(last)
     }
 
     /// The sink of that name.

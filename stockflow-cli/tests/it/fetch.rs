@@ -62,6 +62,9 @@ fn bars_go_to_files_and_to_standard_output() {
     assert_eq!((output.status.code(), lines.len()), (Some(0), 5), "{lines:?} {}", text(&output.stderr));
     assert!(lines[1].starts_with("DEMO,1d,2024-03-25"), "{lines:?}");
     let output =
+        stockflow(folder.path()).args(["fetch", "DEMO", "--to", "-", "--replay"]).arg(recordings()).output().unwrap();
+    assert_eq!(text(&output.stdout).lines().count(), 61, "all rows, whatever a console shows otherwise");
+    let output =
         stockflow(folder.path()).args(["fetch", "DEMO", "--to", "csv", "--replay"]).arg(recordings()).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let actions = std::fs::read_to_string(folder.path().join("stockflow-data/fetched/actions.csv")).unwrap();

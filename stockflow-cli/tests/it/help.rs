@@ -4,8 +4,14 @@ use std::process::Stdio;
 
 use crate::place::{Place, Said};
 
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 18] = [
     "run",
+    "fetch",
+    "actions",
+    "holders",
+    "insights",
+    "quote",
+    "symbols",
     "validate",
     "explain",
     "status",

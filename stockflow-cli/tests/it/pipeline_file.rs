@@ -165,3 +165,47 @@ fn an_appending_sink_without_history_is_told_what_once_does_not_cover() {
     let said = place.run(["validate"]).ok();
     assert!(!said.stdout.contains("without a history"), "{}", said.stdout);
 }
+
+/// A whole-file pipeline with `repair`, whose repairs and bars go to files.
+fn repairing(options: &str) -> String {
+    format!(
+        "name = 'x'\nmode = 'full'\n[source]\ntype = 'file'\npath = 'bars/*.csv'\n[[transform]]\nname = 'bars'\ntype = 'normalize'\ninterval = '1d'\n[[transform]]\nname = 'mended'\ntype = 'repair'\n{options}\n[[sink]]\nname = 'mended'\ntype = 'csv'\nrelation = 'mended'\npath = 'mended.csv'\nwrite = 'overwrite'\n[[sink]]\nname = 'repairs'\ntype = 'csv'\nrelation = 'mended.repairs'\npath = 'repairs.csv'\nwrite = 'overwrite'\n"
+    )
+}
+
+#[test]
+fn the_options_of_repair_are_checked() {
+    let place = Place::empty();
+    for (options, wanted) in [
+        ("rules = ['untis']", "`transform[1].rules` has `untis`, which is no rule of `repair`; did you mean `unit`?"),
+        ("rules = ['unit']\nwithout = ['gap']", "is one of `rules` and `without`, not both"),
+        ("calendar = 'XNYS'\nexchange_column = 'mic'", "is one of `calendar` and `exchange_column`, not both"),
+        ("calender = 'XNYS'", "`transform[1].calender` is not known here; did you mean `calendar`?"),
+    ] {
+        place.write("p.toml", &repairing(options));
+        place.run(["validate", "p.toml"]).code(2).says(wanted);
+    }
+}
+
+#[test]
+fn repairs_go_to_a_sink_of_their_own() {
+    let place = Place::empty();
+    let row = |day: u32| {
+        let price = if day == 9 { 0.5 } else { 50.0 + f64::from(day % 3) };
+        format!("AAA,2024-01-{day:02},{price},{price},{price},{price},1000\n")
+    };
+    std::fs::create_dir_all(place.path("bars")).unwrap();
+    let rows: String = (2..20).filter(|day| ![6, 7, 13, 14].contains(day)).map(row).collect();
+    place.write("bars/aaa.csv", &format!("Symbol,Date,Open,High,Low,Close,Volume\n{rows}"));
+    // The 15th is a holiday in New York.
+    place.write("p.toml", &repairing("without = ['split']\ncalendar = 'XNYS'"));
+    place.run(["run", "p.toml"]).ok();
+    let repairs = place.read("repairs.csv");
+    assert_eq!(repairs.lines().count(), 1 + 4 + 1, "{repairs}");
+    assert!(
+        repairs.contains("close,1,2024-01-09,unit,") && repairs.contains("row,1,2024-01-15,calendar,"),
+        "{repairs}"
+    );
+    let mended = place.read("mended.csv");
+    assert!(mended.lines().count() == 1 + 13 && !mended.contains("2024-01-15"), "{mended}");
+}

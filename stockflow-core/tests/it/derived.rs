@@ -7,7 +7,7 @@ use datafusion::datasource::MemTable;
 use stockflow_core::memory::MemorySink;
 use stockflow_core::pipeline::{NoteLevel, Pipeline, RunOptions, RunReport, SinkStep, Step};
 use stockflow_core::sink::WriteMode;
-use stockflow_core::transform::Sql;
+use stockflow_core::transform::{Repair, Sql};
 
 use crate::support::*;
 
@@ -141,4 +141,47 @@ async fn a_row_that_does_not_belong_any_more_is_told() {
     let told: Vec<_> = report.epochs[0].notes.iter().filter(|note| note.kind == "gone").collect();
     assert_eq!(told.len(), 1, "{:?}", report.epochs[0].notes);
     assert_eq!((told[0].rows, told[0].level), (1, NoteLevel::Warning));
+}
+
+#[tokio::test]
+async fn repairs_and_their_record_are_the_same_in_one_epoch_and_in_many() {
+    let run = async |world: &World, repaired: &MemorySink, repairs: &MemorySink| {
+        let builder = Pipeline::builder("repaired").source(world.source.clone()).step(Step::new("clean", Same));
+        let builder = builder
+            .step(Step::new("repaired", Repair::new()))
+            .sink(SinkStep::new("bars", world.bars.clone()).relation("clean"))
+            .sink(SinkStep::new("repaired", repaired.clone()).relation("repaired"))
+            .sink(SinkStep::new("repairs", repairs.clone()).relation("repaired.repairs"));
+        let builder = builder.history("clean", Arc::new(world.bars.clone())).store(world.store.clone());
+        builder.build().unwrap().run(RunOptions::default()).await.unwrap()
+    };
+    // Days 5 and 14 of one symbol are in another unit.
+    let closes = |days: std::ops::Range<i32>, is_bad: bool| {
+        let unit = |day: i32| if is_bad && [5, 14].contains(&day) { 0.01 } else { 1.0 };
+        days.map(|day| (day, (50.0 + f64::from(day % 3)) * unit(day))).collect::<Vec<_>>()
+    };
+    let pushes = [
+        ("AAA", closes(0..10, true)),
+        ("BBB", closes(0..10, false)),
+        ("AAA", closes(10..20, true)),
+        ("BBB", closes(10..20, false)),
+    ];
+    let sinks = || (MemorySink::new(WriteMode::Merge), MemorySink::new(WriteMode::Merge));
+    let ((one, many), (one_sinks, many_sinks)) = ((World::new(), World::new()), (sinks(), sinks()));
+    for (symbol, closes) in &pushes {
+        one.push(symbol, closes);
+        many.push(symbol, closes);
+        run(&many, &many_sinks.0, &many_sinks.1).await;
+    }
+    run(&one, &one_sinks.0, &one_sinks.1).await;
+    // What was learned later is another time, and no other row.
+    let without_times = |sink: &MemorySink| -> Vec<String> {
+        let is_time = |word: &&str| !word.starts_with("revision=") && !word.starts_with("as_of=");
+        seen(sink).iter().map(|line| line.split(' ').filter(is_time).collect::<Vec<_>>().join(" ")).collect()
+    };
+    assert_eq!(without_times(&many_sinks.0), without_times(&one_sinks.0));
+    assert_eq!(without_times(&many_sinks.1), without_times(&one_sinks.1));
+    let repairs = without_times(&one_sinks.1);
+    assert!(repairs.len() >= 8 && repairs.iter().all(|it| it.contains("symbol=AAA")), "{repairs:?}");
+    assert!(!seen(&one_sinks.0).iter().any(|it| it.contains("close=0.5")));
 }

@@ -16,7 +16,7 @@ use stockflow_core::sink::WriteMode;
 use stockflow_core::store::CheckpointStore;
 use stockflow_core::testing::{KillOnce, bars, bars_relation};
 use stockflow_core::transform::{
-    Action, Adjust, Aggregate, Clean, Indicators, Interval, Period, Quality, Resample, Rule, Sql,
+    Action, Adjust, Aggregate, Clean, Indicators, Interval, Period, Quality, Repair, Resample, Rule, Sql,
 };
 
 /// Long enough for the longest lookback of the catalogue (101 rows).
@@ -27,7 +27,7 @@ const SYMBOLS: [&str; 2] = ["AAA", "BBB"];
 const TOLERANCE: f64 = 1e-9;
 
 /// The relations after the history relation, each with a sink of its own.
-const RELATIONS: [&str; 11] = [
+const RELATIONS: [&str; 12] = [
     "catalogue",
     "stateful",
     "carried",
@@ -37,6 +37,7 @@ const RELATIONS: [&str; 11] = [
     "weeks",
     "months",
     "quality",
+    "repaired",
     "ahead",
     "ranks",
 ];
@@ -101,6 +102,8 @@ impl World {
             .step(Step::new("weeks", Resample::to(Interval::WEEK)).input("clean"))
             .step(Step::new("months", Aggregate::new(Period::Month)).input("clean"))
             .step(Step::new("quality", Quality::new()).input("clean"))
+            // Finds the closes that are missing beside an adjusted one.
+            .step(Step::new("repaired", Repair::new()).input("clean"))
             .step(Step::new("ahead", query(ahead)).input("clean"))
             .step(Step::new("ranks", query(ranks)).input("clean"))
             .history("clean", Arc::new(self.bars.clone()))

@@ -7,7 +7,7 @@ use std::io::{ErrorKind, Write};
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use arrow::util::display::FormatOptions;
 use arrow::util::pretty::pretty_format_batches_with_options;
@@ -60,6 +60,8 @@ type Output = Arc<Mutex<dyn Write + Send>>;
 #[derive(Clone)]
 pub struct ConsoleSink {
     limit: Option<usize>,
+    title: Option<String>,
+    columns: Option<Vec<String>>,
     format: ConsoleFormat,
     output: Output,
 }
@@ -85,13 +87,33 @@ struct Printable {
 impl ConsoleSink {
     /// A table of at most 40 rows on the standard output.
     pub fn new() -> Self {
-        Self { limit: Some(40), format: ConsoleFormat::Table, output: Arc::new(Mutex::new(std::io::stdout())) }
+        Self {
+            limit: Some(40),
+            title: None,
+            columns: None,
+            format: ConsoleFormat::Table,
+            output: Arc::new(Mutex::new(std::io::stdout())),
+        }
     }
 
     /// At most so many rows an epoch; `None` prints all, and holds them in memory until then.
     #[must_use]
     pub fn with_limit(mut self, limit: Option<usize>) -> Self {
         self.limit = limit;
+        self
+    }
+
+    /// A line above each table; a table without rows is this line alone. Other forms have no titles.
+    #[must_use]
+    pub fn with_title(mut self, title: impl Into<String>) -> Self {
+        self.title = Some(title.into());
+        self
+    }
+
+    /// Only these columns, in this order.
+    #[must_use]
+    pub fn with_columns<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> Self {
+        self.columns = Some(columns.into_iter().map(Into::into).collect());
         self
     }
 
@@ -109,12 +131,29 @@ impl ConsoleSink {
         self
     }
 
+    /// Where the columns to print are; all of them if nothing else was said.
+    fn places(&self, schema: &Schema) -> Result<Vec<usize>> {
+        let Some(columns) = &self.columns else { return Ok((0..schema.fields().len()).collect()) };
+        let place = |column: &String| {
+            schema.index_of(column).map_err(|_| {
+                let known: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+                let reason = format!("there is no column `{column}`; there are `{}`", known.join("`, `"));
+                Error::parameter("console", "columns", reason)
+            })
+        };
+        columns.iter().map(place).collect()
+    }
+
     fn text(&self, printable: &Printable) -> Result<Vec<u8>> {
         let Printable { schema, batches, rows } = printable;
         let shown: u64 = batches.iter().map(|batch| batch.num_rows() as u64).sum();
         let mut text = Vec::new();
-        match self.format {
-            ConsoleFormat::Table => {
+        match (self.format, &self.title) {
+            (ConsoleFormat::Table, Some(title)) if *rows == 0 => text.extend(format!("{title}: none\n").into_bytes()),
+            (ConsoleFormat::Table, title) => {
+                if let Some(title) = title {
+                    text.extend(format!("{title}\n").into_bytes());
+                }
                 let empty = [RecordBatch::new_empty(Arc::clone(schema))];
                 let batches = if batches.is_empty() { &empty[..] } else { batches };
                 let options = FormatOptions::default().with_timestamp_format(Some("%Y-%m-%d %H:%M:%S%.f"));
@@ -124,18 +163,18 @@ impl ConsoleSink {
                     text.extend(format!("… and {} more rows\n", rows - shown).into_bytes());
                 }
             }
-            ConsoleFormat::Csv => {
+            (ConsoleFormat::Csv, _) => {
                 text.extend(encode(FileFormat::Csv, &RecordBatch::new_empty(Arc::clone(schema)), true)?);
                 for batch in batches {
                     text.extend(encode(FileFormat::Csv, batch, false)?);
                 }
             }
-            ConsoleFormat::Ndjson => {
+            (ConsoleFormat::Ndjson, _) => {
                 for batch in batches {
                     text.extend(encode(FileFormat::Ndjson, batch, false)?);
                 }
             }
-            ConsoleFormat::Json => {
+            (ConsoleFormat::Json, _) => {
                 let mut writer = arrow::json::writer::WriterBuilder::new()
                     .with_explicit_nulls(true)
                     .build::<_, arrow::json::writer::JsonArray>(&mut text);
@@ -157,7 +196,8 @@ impl Sink for ConsoleSink {
     }
 
     async fn stage(&self, epoch: &EpochToken, rows: &EpochRows) -> Result<Staged> {
-        let schema = Arc::clone(&rows.relation().schema);
+        let places = self.places(&rows.relation().schema)?;
+        let schema = Arc::new(rows.relation().schema.project(&places)?);
         let mut stream = rows.stream().await?;
         let mut room = self.limit.unwrap_or(usize::MAX);
         let mut batches = Vec::new();
@@ -167,7 +207,7 @@ impl Sink for ConsoleSink {
             let shown = batch.num_rows().min(room);
             room -= shown;
             if shown > 0 {
-                batches.push(batch.slice(0, shown));
+                batches.push(batch.slice(0, shown).project(&places)?);
             }
         }
         Ok(Staged::new(*epoch, n, Printable { schema, batches, rows: n }))

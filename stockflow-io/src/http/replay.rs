@@ -3,12 +3,16 @@
 //! A folder is read with all folders below it; files that are no recordings (no `request` and `response`) are left out.
 //! A recording answers a request by the first of these rules:
 //!
-//! 1. The *same* request: host, path and parameters. Secret parameters, the order of parameters and which of Yahoo's
-//!    `query1` and `query2` was asked do not matter.
+//! 1. The *same* request: host, path and parameters. Secret parameters, the order of parameters, which of Yahoo's
+//!    `query1` and `query2` was asked, and its parameters that shape only the presentation (`lang`, `region`, `formatted`,
+//!    `useYfid` and the like; `includePrePost` of daily and wider bars) do not matter.
 //! 2. The same but for the window (`period1` and `period2`, Stooq's `d1` and `d2`): the *narrowest recording that covers*
 //!    the asked one. The reply then holds more than was asked.
 //! 3. The asked window begins within the *latest* recorded one of that request and ends after it, as it does when the end
 //!    is "now" and time has passed. The reply then ends where it was recorded.
+//!
+//! Of Yahoo's charts a recording with other corporate actions (`events`) answers only where none with the same does: it may
+//! lack splits. Its note says so.
 //!
 //! By rules 2 and 3 the reply's [`note`](Reply::note) says what was done.
 //! If two files record the same request, the first by path counts.
@@ -60,22 +64,13 @@ impl Replayer {
 
     /// The recording that answers, and what is to be said about that.
     fn find(&self, asked: &Key) -> Option<(&Recording, Option<String>)> {
-        if let Some(same) = self.recordings.iter().find(|recording| recording.key == *asked) {
-            return Some((same, None));
-        }
-        let window = asked.window()?;
-        let series = || {
-            let same = self.recordings.iter().filter(|recording| recording.key.is_same_but_for_window(asked));
-            same.filter_map(|recording| Some((recording, recording.key.window()?)))
-        };
-        let covering = series().filter(|(_, recorded)| recorded.covers(&window)).min_by_key(|(_, it)| it.width());
-        if let Some((recording, recorded)) = covering {
-            return Some((recording, Some(format!("recorded for {recorded}, asked for {window}"))));
-        }
-        let (recording, recorded) = series().max_by_key(|(_, recorded)| recorded.end)?;
-        recorded
-            .is_continued_by(&window)
-            .then(|| (recording, Some(format!("recorded for {recorded}, asked for {window}: the end is missing"))))
+        let (fitting, others): (Vec<_>, Vec<_>) =
+            self.recordings.iter().partition(|it| it.key.tells_the_same_events(asked));
+        find_among(&fitting, asked).or_else(|| {
+            let (found, note) = find_among(&others, asked)?;
+            let said = format!("recorded with {}, asked for {}", found.key.events(), asked.events());
+            Some((found, Some(note.into_iter().fold(said, |said, note| format!("{said}; {note}")))))
+        })
     }
 
     fn nearest(&self, asked: &Key) -> String {
@@ -92,6 +87,26 @@ impl Replayer {
     }
 }
 
+fn find_among<'a>(recordings: &[&'a Recording], asked: &Key) -> Option<(&'a Recording, Option<String>)> {
+    let recordings = recordings.iter().copied();
+    if let Some(same) = recordings.clone().find(|recording| recording.key.is_same(asked)) {
+        return Some((same, None));
+    }
+    let window = asked.window()?;
+    let series = || {
+        let same = recordings.clone().filter(|recording| recording.key.is_same_but_for_window(asked));
+        same.filter_map(|recording| Some((recording, recording.key.window()?)))
+    };
+    let covering = series().filter(|(_, recorded)| recorded.covers(&window)).min_by_key(|(_, it)| it.width());
+    if let Some((recording, recorded)) = covering {
+        return Some((recording, Some(format!("recorded for {recorded}, asked for {window}"))));
+    }
+    let (recording, recorded) = series().max_by_key(|(_, recorded)| recorded.end)?;
+    recorded
+        .is_continued_by(&window)
+        .then(|| (recording, Some(format!("recorded for {recorded}, asked for {window}: the end is missing"))))
+}
+
 #[async_trait]
 impl Fetch for Replayer {
     async fn get(&self, request: &Request) -> Result<Reply, FetchError> {
@@ -102,7 +117,7 @@ impl Fetch for Replayer {
         };
         if let Some(note) = &note {
             let (place, file) = (request.place(), recording.path.display());
-            tracing::info!(%place, %file, note, "replaying a recording of another window");
+            tracing::info!(%place, %file, note, "replaying a recording of another request");
         }
         let text = tokio::fs::read(&recording.path).await.map_err(|error| unreadable(&recording.path, error))?;
         let envelope: Envelope = parsed(&recording.path, &text)?;

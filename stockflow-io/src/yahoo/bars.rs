@@ -4,65 +4,46 @@ use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use arrow::compute::{concat_batches, filter_record_batch};
 use arrow::datatypes::Date32Type;
 use arrow::error::ArrowError;
-use chrono::{DateTime, NaiveDate, Utc};
-use stockflow_core::schema::{DeadLetter, action_schema, bar_schema};
+use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
+use stockflow_core::schema::{Basis, DeadLetter, action_schema, bar_schema};
 use stockflow_core::transform::Interval;
 use stockflow_core::{Error, ErrorClass, Origin};
-use url::Url;
 
+use super::CONNECTOR;
 use super::decode::{self, Asked, ChartRequest, ReplyClass, ReplyError, chart, undo_splits, undo_splits_of_actions};
-use super::source::CONNECTOR;
+use super::request::{reply, url};
 use super::units::in_main_units;
 use super::window::{Window, earliest, windows};
-use crate::http::{Fetch, FetchError, Request, accept_json};
+use crate::http::Fetch;
+use crate::provider::{BarRequest, Failure, FailureKind, Found};
 
 /// Seconds of 1 January 1900: before any bar that Yahoo has.
 const BEGINNING: i64 = -2_208_988_800;
 
-/// What is wanted of a symbol.
-#[derive(Debug, Clone)]
-pub(super) struct Asking {
-    pub(super) asked: Asked,
-    pub(super) interval: Interval,
-    pub(super) range: Window,
-    /// The first and the last trading date that are wanted.
-    pub(super) dates: (Option<NaiveDate>, Option<NaiveDate>),
-    pub(super) now: DateTime<Utc>,
-    pub(super) unfinished: bool,
-    pub(super) pre_post: bool,
-    pub(super) sub_units: bool,
-}
-
-/// What came of it.
-#[derive(Debug)]
-pub(super) struct Found {
-    pub(super) bars: RecordBatch,
-    pub(super) actions: RecordBatch,
-    pub(super) rejects: Vec<DeadLetter>,
-}
-
-/// Why there is nothing.
-#[derive(Debug)]
-pub(super) enum Failure {
-    /// The symbol is known and has no bars in the range.
-    Nothing(String),
-    /// This symbol cannot be had.
-    Symbol(String),
-    /// No symbol can be had at the moment, or until somebody changes something.
-    Source(Error),
-}
-
-/// Asks for a symbol's bars and actions.
-pub(super) async fn ask(fetch: &dyn Fetch, asking: &Asking) -> Result<Found, Failure> {
+/// The range of time in which the wanted trading dates lie.
+fn range(asking: &BarRequest) -> Window {
+    // A trading date begins up to fourteen hours before its midnight in UTC, and may end after the next one.
+    let start = asking.from.map(|from| midnight(from.checked_sub_days(Days::new(1)).unwrap_or(from)));
+    let end = asking.to.and_then(|to| to.checked_add_days(Days::new(2))).map_or(asking.now, midnight);
     let beginning = DateTime::from_timestamp(BEGINNING, 0).unwrap_or_default();
-    let range = Window { start: asking.range.start.max(beginning), end: asking.range.end };
+    Window { start: start.unwrap_or(beginning).max(beginning), end: end.min(asking.now) }
+}
+
+fn midnight(date: NaiveDate) -> DateTime<Utc> {
+    date.and_time(NaiveTime::MIN).and_utc()
+}
+
+/// Asks for a symbol's bars and actions: the tables found, in this order.
+pub(crate) async fn ask(fetch: &dyn Fetch, asking: &BarRequest) -> Result<Found, Failure> {
+    let range = range(asking);
     let parts = windows(asking.interval, range, asking.now);
     if parts.is_empty() {
         let kept = earliest(asking.interval, asking.now).map(|it| it.date_naive().to_string()).unwrap_or_default();
-        return Err(Failure::Symbol(format!(
+        let reason = format!(
             "Yahoo keeps bars of {} from {kept} on only; ask for later ones or a longer interval",
             asking.interval
-        )));
+        );
+        return Err(Failure::new(FailureKind::Unsupported, reason));
     }
     let mut found: Vec<RecordBatch> = Vec::new();
     let (mut rejects, mut nothing) = (Vec::new(), None);
@@ -74,7 +55,7 @@ pub(super) async fn ask(fetch: &dyn Fetch, asking: &Asking) -> Result<Found, Fai
                 rejects.extend(chart.rejects);
                 actions.push(chart.actions);
             }
-            Err(Failure::Nothing(reason)) => nothing = Some(reason),
+            Err(failure) if failure.kind == FailureKind::Nothing => nothing = Some(failure),
             Err(other) => return Err(other),
         }
     }
@@ -83,39 +64,40 @@ pub(super) async fn ask(fetch: &dyn Fetch, asking: &Asking) -> Result<Found, Fai
         let since = Window { start: parts.first().map_or(range.start, |it| it.start), end: asking.now };
         match chart_of(fetch, asking, Interval::DAY, since).await {
             Ok(chart) => actions = vec![chart.actions],
-            Err(Failure::Nothing(_)) => {}
+            Err(failure) if failure.kind == FailureKind::Nothing => {}
             Err(other) => return Err(other),
         }
     }
     if found.iter().all(|it| it.num_rows() == 0)
-        && let Some(reason) = nothing
+        && let Some(nothing) = nothing
     {
-        return Err(Failure::Nothing(reason));
+        return Err(nothing);
     }
     made_one(asking, &found, &actions, rejects)
-        .map_err(|error| Failure::Symbol(format!("its replies cannot be put together: {error}")))
+        .map_err(|error| Failure::new(FailureKind::Unavailable, format!("its replies cannot be put together: {error}")))
 }
 
 fn made_one(
-    asking: &Asking,
+    asking: &BarRequest,
     found: &[RecordBatch],
     actions: &[RecordBatch],
     rejects: Vec<DeadLetter>,
 ) -> Result<Found, ArrowError> {
     let actions = concat_batches(&action_schema(), actions)?;
     let bars = concat_batches(&bar_schema(), found)?;
-    let bars = undo_splits(&wanted(asking, &bars)?, &actions)?;
+    let bars = wanted(asking, &bars)?;
+    let bars = if asking.basis == Basis::Raw { undo_splits(&bars, &actions)? } else { bars };
     let bars = if asking.sub_units { bars } else { in_main_units(&bars)? };
     Ok(Found { bars, actions: undo_splits_of_actions(&actions, &actions)?, rejects })
 }
 
 /// The bars of the wanted dates, finished ones unless others are wanted.
-fn wanted(asking: &Asking, bars: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+fn wanted(asking: &BarRequest, bars: &RecordBatch) -> Result<RecordBatch, ArrowError> {
     let wrong = || ArrowError::SchemaError("bars without `date` or `is_final`".to_owned());
     let dates = bars.column_by_name("date").and_then(|it| it.as_primitive_opt::<Date32Type>()).ok_or_else(wrong)?;
     let finals = bars.column_by_name("is_final").and_then(|it| it.as_boolean_opt()).ok_or_else(wrong)?;
     let days = |date: Option<NaiveDate>| date.map(arrow::datatypes::Date32Type::from_naive_date);
-    let (first, last) = (days(asking.dates.0), days(asking.dates.1));
+    let (first, last) = (days(asking.from), days(asking.to));
     let keep: BooleanArray = dates
         .iter()
         .zip(finals)
@@ -130,58 +112,42 @@ fn wanted(asking: &Asking, bars: &RecordBatch) -> Result<RecordBatch, ArrowError
 
 async fn chart_of(
     fetch: &dyn Fetch,
-    asking: &Asking,
+    asking: &BarRequest,
     interval: Interval,
     window: Window,
 ) -> Result<decode::Chart, Failure> {
-    let symbol = asking.asked.symbol.as_str();
-    let url = url(&asking.asked.yahoo, interval, window, asking.pre_post)
-        .map_err(|error| Failure::Symbol(format!("`{}` makes no URL: {error}", asking.asked.yahoo)))?;
-    let request = Request::new(url).with_symbol(symbol).with_judge(accept_json);
-    let reply = fetch.get(&request).await.map_err(failed)?;
+    let (begin, end) = (window.start.timestamp().to_string(), window.end.timestamp().to_string());
+    let interval_text = interval.to_string();
+    let parameters = [
+        ("interval", interval_text.as_str()),
+        ("period1", &begin),
+        ("period2", &end),
+        ("events", "div,splits,capitalGains"),
+        ("includePrePost", if asking.pre_post { "true" } else { "false" }),
+        ("includeAdjustedClose", "true"),
+    ];
+    let url = url(&["v8", "finance", "chart", &asking.spelling], &parameters)
+        .map_err(|_| Failure::new(FailureKind::Unknown, format!("`{}` makes no URL", asking.spelling)))?;
+    let asked = Asked::new(&asking.symbol, &asking.spelling);
+    let reply = reply(fetch, &asked, url).await.map_err(|error| Failure::of_fetch(CONNECTOR, error))?;
+    let symbol = asking.symbol.as_str();
     let asked = ChartRequest::new(symbol, interval, asking.now).between(window.start, window.end);
-    chart(&decode::Reply::from(&reply), &asked).map_err(|error| refused(symbol, &error))
+    chart(&reply, &asked).map_err(|error| refused(symbol, &error))
 }
 
-fn url(symbol: &str, interval: Interval, window: Window, pre_post: bool) -> Result<Url, url::ParseError> {
-    let mut url = Url::parse("https://query1.finance.yahoo.com/v8/finance/chart/")?;
-    if let Ok(mut path) = url.path_segments_mut() {
-        path.pop_if_empty().push(symbol);
-    }
-    url.query_pairs_mut()
-        .append_pair("interval", &interval.to_string())
-        .append_pair("period1", &window.start.timestamp().to_string())
-        .append_pair("period2", &window.end.timestamp().to_string())
-        .append_pair("events", "div,splits,capitalGains")
-        .append_pair("includePrePost", if pre_post { "true" } else { "false" })
-        .append_pair("includeAdjustedClose", "true");
-    Ok(url)
-}
-
-/// What no reply means for the symbol and for the source.
-fn failed(error: FetchError) -> Failure {
-    match error {
-        FetchError::Throttled { .. }
-        | FetchError::Exhausted { .. }
-        | FetchError::Session { .. }
-        | FetchError::Option { .. }
-        | FetchError::Recording { .. }
-        | FetchError::Unauthorized { .. } => Failure::Source(error.into_error(CONNECTOR)),
-        other => Failure::Symbol(other.to_string()),
-    }
-}
-
-/// What a reply without bars means.
+/// What a reply without data means.
 fn refused(symbol: &str, error: &ReplyError) -> Failure {
-    if let ReplyError::NoData { .. } = error {
-        return Failure::Nothing(error.to_string());
-    }
-    match error.class() {
-        ReplyClass::Fatal => Failure::Source(Error::refused(
-            Origin::new(CONNECTOR).symbol(symbol),
-            ErrorClass::Config,
-            error.to_string(),
-        )),
-        ReplyClass::Final | ReplyClass::Retry | ReplyClass::RefreshCrumb => Failure::Symbol(error.to_string()),
-    }
+    let kind = match error {
+        ReplyError::NoData { .. } => FailureKind::Nothing,
+        ReplyError::NotFound { .. } => FailureKind::Unknown,
+        ReplyError::RateLimited { .. } => FailureKind::Throttled,
+        ReplyError::TooOld { .. } | ReplyError::Granularity { .. } => FailureKind::Unsupported,
+        other if other.class() == ReplyClass::Fatal => {
+            let origin = Origin::new(CONNECTOR).symbol(symbol);
+            let error = Error::refused(origin, ErrorClass::Config, other.to_string());
+            return Failure::of_all(FailureKind::Refused, error);
+        }
+        _ => FailureKind::Unavailable,
+    };
+    Failure::new(kind, error.to_string())
 }

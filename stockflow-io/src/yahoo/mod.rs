@@ -1,19 +1,27 @@
-//! Yahoo Finance: [bars and corporate actions](YahooSource) as a source, the [session] that some endpoints ask for, and
-//! the [decoders](decode) of all replies.
+//! Yahoo Finance: [bars and corporate actions](YahooSource) and [what is known of companies](YahooCompany) as sources, the
+//! [session] that some endpoints ask for, and the [decoders](decode) of all replies.
 
-mod bars;
+pub(crate) mod bars;
+mod company;
 pub mod decode;
+mod failure;
 mod position;
+mod request;
 pub mod session;
 mod source;
+mod symbols;
 mod units;
 mod window;
 
+pub use company::{Endpoint, YahooCompany};
 pub use session::YahooSession;
 pub use source::YahooSource;
 pub use units::in_main_units;
 
 use crate::http;
+
+/// What the sources are called in errors, dead letters and definitions.
+const CONNECTOR: &str = "yahoo";
 
 impl From<&http::Reply> for decode::Reply {
     fn from(reply: &http::Reply) -> Self {

@@ -1,35 +1,24 @@
 //! Bars and corporate actions of Yahoo Finance, symbol by symbol, as a source.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, OnceLock};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
-use datafusion::datasource::{MemTable, TableProvider};
-use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 use stockflow_core::checkpoint::Checkpoint;
 use stockflow_core::relation::RelationSchema;
-use stockflow_core::schema::{ACTION_KEY, action_schema, bar_relation};
-use stockflow_core::source::{EpochLimit, EpochPlan, LeftOut, Replay, Scan, ScanEnd, ScanOutcome, Source};
+use stockflow_core::schema::{ACTION_KEY, Basis, action_schema, bar_relation};
+use stockflow_core::source::{EpochLimit, EpochPlan, Replay, Scan, Source};
 use stockflow_core::transform::Interval;
-use stockflow_core::{Error, ErrorClass, Origin, Result};
+use stockflow_core::{Error, Result};
 
-use super::bars::{Asking, Failure, Found, ask};
+use super::CONNECTOR;
 use super::decode::Asked;
 use super::position::Position;
-use super::window::Window;
+use super::symbols::{Found, Pins, Question, Symbols, position, scan_to};
 use crate::http::Fetch;
-
-/// What the source is called in errors, dead letters and definitions.
-pub(super) const CONNECTOR: &str = "yahoo";
-
-/// So many symbols an epoch, unless the pipeline says otherwise: what a crash or Ctrl-C costs at most.
-const SYMBOLS_PER_EPOCH: usize = 50;
-
-/// So many symbols are under way at once; the client's own limit is the one that counts.
-const AT_ONCE: usize = 16;
+use crate::provider::{BarRequest, Chain, Served, Yahoo};
 
 /// Bars and corporate actions of Yahoo Finance.
 ///
@@ -56,8 +45,8 @@ const AT_ONCE: usize = 16;
 /// Yahoo's chart endpoint, which is not documented and may change; nobody has tried this against the live service yet.
 #[derive(Debug, Clone)]
 pub struct YahooSource {
-    fetch: Arc<dyn Fetch>,
-    symbols: Vec<Asked>,
+    chain: Chain,
+    symbols: Symbols,
     interval: Interval,
     from: Option<NaiveDate>,
     to: Option<NaiveDate>,
@@ -65,17 +54,22 @@ pub struct YahooSource {
     unfinished: bool,
     pre_post: bool,
     sub_units: bool,
-    /// The moment up to which this process reads: a run ends.
-    target: Arc<OnceLock<DateTime<Utc>>>,
 }
 
 impl YahooSource {
     /// Daily bars of these symbols, all there are.
     pub fn new(fetch: Arc<dyn Fetch>, symbols: impl IntoIterator<Item = Asked>) -> Self {
-        let mut known = BTreeSet::new();
+        Self::over(Chain::new(Arc::new(Yahoo::new(fetch))), symbols)
+    }
+
+    /// The same from a chain of providers, on its basis. `provider` says of each row which one it came from.
+    ///
+    /// A symbol stays with the provider that served it as long as that answers; another one gives its whole range again.
+    /// On another basis than `raw` the whole range is read each time, because each split changes all of it.
+    pub fn over(chain: Chain, symbols: impl IntoIterator<Item = Asked>) -> Self {
         Self {
-            fetch,
-            symbols: symbols.into_iter().filter(|it| known.insert(it.symbol.clone())).collect(),
+            chain,
+            symbols: Symbols::new(symbols),
             interval: Interval::DAY,
             from: None,
             to: None,
@@ -83,7 +77,6 @@ impl YahooSource {
             unfinished: false,
             pre_post: false,
             sub_units: false,
-            target: Arc::default(),
         }
     }
 
@@ -132,18 +125,13 @@ impl YahooSource {
     /// The moment up to which is read, instead of the time of the first plan: for recordings and tests.
     #[must_use]
     pub fn with_now(self, now: DateTime<Utc>) -> Self {
-        let _ = self.target.set(now);
+        self.symbols.read_up_to(now);
         self
-    }
-
-    fn target(&self) -> DateTime<Utc> {
-        // Positions are whole seconds.
-        *self.target.get_or_init(|| DateTime::from_timestamp(Utc::now().timestamp(), 0).unwrap_or_default())
     }
 
     /// The end of the wanted range.
     fn end(&self, to: Option<NaiveDate>) -> DateTime<Utc> {
-        let target = self.target();
+        let target = self.symbols.target();
         to.and_then(|to| to.checked_add_days(Days::new(2))).map_or(target, |after| midnight(after).min(target))
     }
 
@@ -153,22 +141,22 @@ impl YahooSource {
         let first = window.and_then(|it| it.from).or(self.from);
         let last = window.and_then(|it| it.to).or(self.to);
         let end = self.end(last);
-        let known = match from.get(symbol).filter(|_| !limit.everything && window.is_none()) {
-            Some(text) => Some(text.parse::<Position>().map_err(|reason| {
-                Error::refused(Origin::new(CONNECTOR).partition(symbol).symbol(symbol), ErrorClass::Config, reason)
-            })?),
-            None => None,
-        };
+        let known: Option<Position> = position(symbol, from, limit)?;
         Ok(match known {
-            Some(known) if known.covers(first) => {
+            Some(known) if known.covers(first) && self.chain.names().contains(&known.provider.as_str()) => {
                 if known.upto >= end {
                     return Ok(None);
                 }
                 let again = known.upto.date_naive().checked_sub_days(Days::new(self.refetch_days));
-                let start = first.max(again);
-                Some((Pin { from: start, to: last, known: true }, Position { from: known.from, upto: end }))
+                let start = if self.chain.basis() == Basis::Raw { first.max(again) } else { known.from };
+                let pin =
+                    Pin { from: start, to: last, known: true, whole: known.from, before: Some(known.provider.clone()) };
+                Some((pin, Position { upto: end, ..known }))
             }
-            _ => Some((Pin { from: first, to: last, known: false }, Position { from: first, upto: end })),
+            _ => {
+                let pin = Pin { from: first, to: last, known: false, whole: first, before: None };
+                Some((pin, Position { from: first, upto: end, provider: CONNECTOR.to_owned() }))
+            }
         })
     }
 }
@@ -180,13 +168,12 @@ struct Pin {
     to: Option<NaiveDate>,
     /// Bars of it were read before: that there are no new ones is nothing to tell.
     known: bool,
-}
-
-/// What makes an epoch repeatable as far as that is possible.
-#[derive(Debug, Serialize, Deserialize)]
-struct Pins {
-    now: DateTime<Utc>,
-    symbols: BTreeMap<String, Pin>,
+    /// What another provider is asked from on.
+    #[serde(default)]
+    whole: Option<NaiveDate>,
+    /// Which provider served it last.
+    #[serde(default)]
+    before: Option<String>,
 }
 
 fn midnight(date: NaiveDate) -> DateTime<Utc> {
@@ -204,88 +191,43 @@ impl Source for YahooSource {
     }
 
     async fn plan(&self, from: &Checkpoint, limit: &EpochLimit) -> Result<Option<EpochPlan>> {
-        let wanted = limit.window.as_ref().map(|it| it.symbols.as_slice()).unwrap_or_default();
-        let most = limit.max_partitions.unwrap_or(SYMBOLS_PER_EPOCH);
-        let mut pins = Pins { now: self.target(), symbols: BTreeMap::new() };
-        let mut upto = from.clone();
-        for asked in &self.symbols {
-            let symbol = asked.symbol.as_str();
-            let is_wanted = wanted.is_empty() || wanted.iter().any(|it| it == symbol);
-            if pins.symbols.len() >= most || !is_wanted || limit.skip.contains(symbol) {
-                continue;
-            }
-            if let Some((pin, position)) = self.pin(symbol, from, limit)? {
-                upto.set(symbol, position.to_string());
-                pins.symbols.insert(symbol.to_owned(), pin);
-            }
-        }
-        if pins.symbols.is_empty() {
-            return Ok(None);
-        }
-        let pins = serde_json::to_value(pins).map_err(|error| Error::internal(error.to_string()))?;
-        Ok(Some(EpochPlan { from: from.clone(), upto, pins, rows: None, window: limit.window.clone() }))
+        self.symbols.plan(from, limit, |symbol| {
+            let pinned = self.pin(symbol, from, limit)?;
+            Ok(pinned.map(|(pin, position)| (pin, position.to_string())))
+        })
     }
 
     async fn scan(&self, plan: &EpochPlan) -> Result<Scan> {
-        let pins: Pins = serde_json::from_value(plan.pins.clone()).map_err(|error| {
-            Error::refused(
-                Origin::new(CONNECTOR),
-                ErrorClass::Config,
-                format!("the intent's pins are not those of this source: {error}"),
-            )
-        })?;
-        let mut work = Vec::new();
-        for (symbol, pin) in pins.symbols {
-            let known = self.symbols.iter().find(|it| it.symbol == symbol);
-            let asked = known.cloned().unwrap_or_else(|| Asked::same(symbol));
-            let start = pin.from.map_or(DateTime::<Utc>::MIN_UTC, |from| {
-                // A trading date begins up to fourteen hours before its midnight in UTC.
-                midnight(from.checked_sub_days(Days::new(1)).unwrap_or(from))
-            });
-            let asking = Asking {
-                asked,
-                interval: self.interval,
-                range: Window { start, end: self.end(pin.to).min(pins.now) },
-                dates: (pin.from, pin.to),
-                now: pins.now,
+        let pins: Pins<Pin> = Pins::of(plan)?;
+        let served: Mutex<BTreeMap<String, String>> = Mutex::default();
+        let question = |(symbol, pin): (String, Pin)| {
+            let asked = self.symbols.named(symbol.clone());
+            let request = BarRequest {
+                from: pin.from,
+                to: pin.to,
+                basis: self.chain.basis(),
                 unfinished: self.unfinished,
                 pre_post: self.pre_post,
                 sub_units: self.sub_units,
+                ..BarRequest::new(&symbol, self.interval, pins.now)
             };
-            work.push((asking, pin.known));
-        }
-        let answers = futures::stream::iter(work).map(|(asking, known)| async move {
-            let answer = ask(self.fetch.as_ref(), &asking).await;
-            (asking.asked.symbol, known, answer)
-        });
-        let mut answers = answers.buffer_unordered(AT_ONCE);
-        let (mut bars, mut actions) = (BTreeMap::new(), BTreeMap::new());
-        let mut outcome = ScanOutcome { reached: plan.from.clone(), ..ScanOutcome::default() };
-        while let Some((symbol, known, answer)) = answers.next().await {
-            match answer {
-                Ok(Found { bars: own, actions: theirs, rejects }) => {
-                    outcome.rejects.extend(rejects);
-                    bars.insert(symbol.clone(), own);
-                    actions.insert(symbol.clone(), theirs);
-                }
-                Err(Failure::Nothing(_)) if known => {}
-                Err(Failure::Nothing(reason) | Failure::Symbol(reason)) => {
-                    outcome.left_out.push(LeftOut { partition: symbol, reason });
-                    continue;
-                }
-                Err(Failure::Source(error)) => return Err(error),
-            }
-            if let Some(position) = plan.upto.get(&symbol) {
-                outcome.reached.set(symbol, position);
-            }
-        }
-        outcome.rejects.sort();
-        outcome.left_out.sort_by(|a, b| a.partition.cmp(&b.partition));
-        let relations = BTreeMap::from([
-            ("bars".to_owned(), table(&bar_relation("bars"), bars)?),
-            ("actions".to_owned(), table(&actions_relation(), actions)?),
-        ]);
-        Ok(Scan { relations, end: Arc::new(End(outcome)) })
+            let served = &served;
+            let answer = Box::pin(async move {
+                let answer = self.chain.bars(&asked, &request, pin.before.as_deref(), pin.whole).await;
+                let Served { provider, found } = answer?;
+                served.lock().unwrap_or_else(PoisonError::into_inner).insert(asked.symbol, provider);
+                Ok(Found { tables: vec![found.bars, found.actions], rejects: found.rejects })
+            });
+            Question { symbol, is_known: pin.known, answer }
+        };
+        let questions = pins.symbols.into_iter().map(question).collect();
+        scan_to(plan, &self.relations(), questions, |symbol, position| {
+            let served = served.lock().unwrap_or_else(PoisonError::into_inner);
+            let position: Position = position.parse().map_err(Error::internal)?;
+            let provider = served.get(symbol).cloned().unwrap_or_else(|| position.provider.clone());
+            Ok(Position { provider, ..position }.to_string())
+        })
+        .await
     }
 
     async fn commit(&self, _upto: &Checkpoint) -> Result<()> {
@@ -298,28 +240,19 @@ impl Source for YahooSource {
 
     fn definition(&self) -> serde_json::Value {
         // Which symbols, and from which date on: that is in the positions, and may change from run to run.
-        serde_json::json!({
+        let mut definition = serde_json::json!({
             "type": CONNECTOR,
             "interval": self.interval.to_string(),
             "unfinished": self.unfinished,
             "pre_post": self.pre_post,
             "sub_units": self.sub_units,
-        })
-    }
-}
-
-/// Batches in the order of their symbols.
-fn table(relation: &RelationSchema, batches: BTreeMap<String, RecordBatch>) -> Result<Arc<dyn TableProvider>> {
-    let batches = batches.into_values().filter(|it| it.num_rows() > 0).collect();
-    Ok(Arc::new(MemTable::try_new(Arc::clone(&relation.schema), vec![batches])?))
-}
-
-#[derive(Debug)]
-struct End(ScanOutcome);
-
-#[async_trait]
-impl ScanEnd for End {
-    async fn outcome(&self) -> Result<ScanOutcome> {
-        Ok(self.0.clone())
+        });
+        if self.chain.basis() != Basis::Raw {
+            definition["basis"] = self.chain.basis().as_str().into();
+        }
+        if self.chain.names() != [CONNECTOR] {
+            definition["providers"] = self.chain.names().into();
+        }
+        definition
     }
 }

@@ -33,6 +33,20 @@ async fn prints_every_format() {
     assert!(printed(ConsoleFormat::Table, Some(1)).await.ends_with("… and 2 more rows\n"));
 }
 
+#[tokio::test]
+async fn a_title_and_some_columns() {
+    let output = Arc::new(Mutex::new(Vec::<u8>::new()));
+    let sink = ConsoleSink::new().with_title("prices").with_columns(["close", "symbol"]).with_output(output.clone());
+    open(&sink, 1).await;
+    write(&sink, 1, &rows(&[&[("A", 1, Some(1.5))]])).await;
+    let text = String::from_utf8(output.lock().unwrap().clone()).unwrap();
+    let table =
+        "prices\n+-------+--------+\n| close | symbol |\n+-------+--------+\n| 1.5   | A      |\n+-------+--------+\n";
+    assert_eq!(text, table);
+    write(&sink, 2, &rows(&[&[]])).await;
+    assert!(output.lock().unwrap().ends_with(b"prices: none\n"));
+}
+
 #[derive(Debug)]
 struct Closed;
 

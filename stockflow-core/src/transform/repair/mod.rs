@@ -1,392 +1,362 @@
-//! Undoes the errors that sources of prices are known for: pure functions over one series.
-//!
-//! A [`Series`] goes in, a [`Repaired`] comes out: the series and one [`Repair`] for every value that was changed.
-//! Nothing
-//! here knows a symbol, a source, a file or a clock.
-//!
-//! # Rules
-//!
-//! | rule | what it undoes | what it needs |
-//! |---|---|---|
-//! | [`calendar`](Rules::calendar) | bars on days without trade | [`Context::is_session`] |
-//! | [`gap`](Rules::gap) | zeros that stand for "nothing" | finer bars, to do more than mark it |
-//! | [`unit`](Rules::unit) | prices 100 times too large or too small | |
-//! | [`split`](Rules::split) | a split not applied, applied twice, or applied to some bars only | the split among the
-//! actions |
-//! | [`dividend`](Rules::dividend) | dividends wrong in amount, day or number, or missing from the adjusted close | the
-//! dividends |
-//!
-//! They run in this order, each on what the one before has left, until nothing changes.
-//!
-//! # Basis
-//!
-//! Prices and volume adjusted for splits, dividends as well, `adj_close` adjusted for splits and dividends: what Yahoo
-//! serves. Prices as traded must be split-adjusted first, or every split would be "repaired". `unit` and `gap` work on
-//! any
-//! basis.
-//!
-//! # Guarantees
-//!
-//! Total: no input panics. Idempotent: a repaired series is repaired by nothing. A value is changed only if one
-//! known error explains it; what has two explanations stays. Time is `O(n log n)` for `n` bars, and
-//! `O(n)` more for each split.
-//!
-//! # What is not here
-//!
-//! Prices are never interpolated: a day without data has none. Errors without a shape, such as one bad tick, stay.
+//! Undoes the errors that sources of prices are known for.
 
-mod calendar;
-mod dividend;
-mod gap;
-mod number;
-mod split;
-mod unit;
+mod function;
+mod rules;
 
-use std::fmt;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::str::FromStr;
 
-use chrono::NaiveDate;
+use arrow::datatypes::DataType;
+use async_trait::async_trait;
+use datafusion::functions::core::expr_fn::get_field;
+use datafusion::functions::expr_fn::concat;
+use datafusion::functions_aggregate::expr_fn::{count, last_value};
+use datafusion::logical_expr::{JoinType, cast, lit};
+use datafusion::prelude::DataFrame;
+use datafusion::scalar::ScalarValue;
+use serde_json::json;
 
-/// After so many rounds the series is given back as it came. Two errors on top of each other take two; more has not
-/// been
-/// seen outside of random input.
-const MOST_ROUNDS: usize = 8;
+pub use function::window_functions;
+pub use rules::Rule as RepairRule;
 
-/// One bar. Every value may be missing.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Bar {
-    /// Start, in microseconds since the Unix epoch, UTC.
-    pub ts: i64,
-    /// Trading date at the exchange.
-    pub date: NaiveDate,
-    /// First price.
-    pub open: Option<f64>,
-    /// Highest price.
-    pub high: Option<f64>,
-    /// Lowest price.
-    pub low: Option<f64>,
-    /// Last price.
-    pub close: Option<f64>,
-    /// Units traded.
-    pub volume: Option<f64>,
-    /// Close adjusted for splits and dividends.
-    pub adj_close: Option<f64>,
-}
+use self::function::{ARGUMENTS, CELLS, Type};
+use super::expr::{all_columns, ascending, column, columns, null, one_of, require, shared, whole};
+use super::udf::required;
+use super::{Outputs, Scope, Transform, note_frame};
+use crate::context::EpochContext;
+use crate::error::{Error, Result};
+use crate::market::Calendar;
+use crate::market::sql::unknown;
+use crate::relation::{AS_OF, REVISION, Relation, Relations};
+use crate::schema::{BAR_KEY, Basis, PRICE_COLUMNS};
 
-/// What an [`Action`] is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Kind {
-    /// A payment out of income.
-    Dividend,
-    /// A payment of a fund out of sold holdings.
-    CapitalGain,
-    /// New shares for old ones.
-    Split,
-}
+/// What names a row of the relation of repairs.
+pub const REPAIR_KEY: [&str; 5] = ["symbol", "interval", "ts", "column", "step"];
 
-/// A corporate action.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Action {
-    /// Ex-date: the first day on the new terms.
-    pub date: NaiveDate,
-    /// What it is.
-    pub kind: Kind,
-    /// Payment per share, for payments.
-    pub value: Option<f64>,
-    /// New shares, for splits.
-    pub numerator: Option<f64>,
-    /// Old shares, for splits.
-    pub denominator: Option<f64>,
-}
+/// The name of the relation of repairs beside the bars: `<step>.repairs`.
+const REPAIRS: &str = "repairs";
 
-/// How wide the bars are, as far as the rules care.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Width {
-    /// Several a day.
-    Intraday,
-    /// One a trading day.
-    Day,
-    /// Weeks, months, quarters.
-    Longer,
-}
+const STEP: &str = "repair";
+/// What the function gives for a row, while the transform works.
+const DONE: &str = "__repaired";
+/// The argument that says where a symbol trades.
+const EXCHANGE: &str = "__exchange";
 
-/// The bars and actions of one symbol, in any order.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Series {
-    /// The bars.
-    pub bars: Vec<Bar>,
-    /// The corporate actions that are known.
-    pub actions: Vec<Action>,
-    /// The width of the bars.
-    pub width: Width,
-}
-
-/// Which rules run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rules {
-    /// Prices in another unit.
-    pub unit: bool,
-    /// Splits not applied or applied twice.
-    pub split: bool,
-    /// Dividends, and the adjusted close made of them.
-    pub dividend: bool,
-    /// Zeros and missing bars.
-    pub gap: bool,
-    /// Bars on days without trade.
-    pub calendar: bool,
-}
-
-impl Rules {
-    /// Every rule.
-    pub const ALL: Self = Self { unit: true, split: true, dividend: true, gap: true, calendar: true };
-    /// No rule.
-    pub const NONE: Self = Self { unit: false, split: false, dividend: false, gap: false, calendar: false };
-}
-
-impl Default for Rules {
-    fn default() -> Self {
-        Self::ALL
-    }
-}
-
-/// What is known besides the series.
-#[derive(Clone, Copy, Default)]
-pub struct Context<'a> {
-    /// Whether the exchange was open on a date; `None` where that is not known.
-    pub is_session: Option<&'a dyn Fn(NaiveDate) -> Option<bool>>,
-    /// Bars of the same symbol on the same basis, of a smaller width. May be empty.
-    pub finer: &'a [Bar],
-}
-
-impl fmt::Debug for Context<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Context")
-            .field("is_session", &self.is_session.map(|_| "fn"))
-            .field("finer", &self.finer.len())
-            .finish()
-    }
-}
-
-/// The rule that made a repair.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Rule {
-    /// See [`Rules::unit`].
-    Unit,
-    /// See [`Rules::split`].
-    Split,
-    /// See [`Rules::dividend`].
-    Dividend,
-    /// See [`Rules::gap`].
-    Gap,
-    /// See [`Rules::calendar`].
-    Calendar,
-}
-
-impl Rule {
-    /// The name of the rule in notes.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Unit => "unit",
-            Self::Split => "split",
-            Self::Dividend => "dividend",
-            Self::Gap => "gap",
-            Self::Calendar => "calendar",
-        }
-    }
-}
-
-/// What was changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Column {
-    /// The open of a bar.
-    Open,
-    /// The high of a bar.
-    High,
-    /// The low of a bar.
-    Low,
-    /// The close of a bar.
-    Close,
-    /// The adjusted close of a bar.
-    AdjClose,
-    /// The volume of a bar.
-    Volume,
-    /// The amount of the dividends of a day: from or to none, if an action went or came.
-    Dividend,
-    /// A whole bar, which was taken out; `before` is its close.
-    Row,
-}
-
-impl Column {
-    /// The columns of prices, except the adjusted close.
-    pub(crate) const PRICES: [Self; 4] = [Self::Open, Self::High, Self::Low, Self::Close];
-
-    /// The name of the column.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Open => "open",
-            Self::High => "high",
-            Self::Low => "low",
-            Self::Close => "close",
-            Self::AdjClose => "adj_close",
-            Self::Volume => "volume",
-            Self::Dividend => "dividend",
-            Self::Row => "row",
-        }
-    }
-}
-
-/// One value that was changed.
-#[derive(Debug, Clone, PartialEq)]
+/// Undoes the errors that sources of prices are known for: each value that is changed is recorded.
+///
+/// # Input
+///
+/// Bars on basis `raw` or `split`, and optionally corporate actions ([`Repair::with_actions`]) and the exchange's calendar
+/// ([`Repair::with_calendar`]). Each symbol and interval is a series of its own; the rules see neither its name nor its source.
+///
+/// # Rules
+///
+/// | rule | what it undoes | what it needs |
+/// |---|---|---|
+/// | `unit` | prices 100 times too large or too small (pence for pounds), in single values, runs of bars, or all bars before a day | |
+/// | `split` | a split that was not applied, applied twice, or applied to some bars only; volumes too | the split among the actions |
+/// | `dividend` | bars of a day: a dividend missing from the adjusted close, 100 times off, on the wrong day, twice within a week, or with a capital gain within | the dividends among the actions |
+/// | `gap` | zeros and numbers that are not finite become NULL; a bar of a day without any price is put together of the symbol's bars within the day, if the input has them; a lost close or adjusted close is worked out from the factor that its neighbours share | |
+/// | `calendar` | bars of a day or less on days without trade, which are left out | the calendar |
+///
+/// All are on; a rule without what it needs does nothing.
+///
+/// # Output
+///
+/// The input's bars and columns, without the bars that the rule `calendar` left out. A value that was not repaired is the same
+/// bit for bit. Key `(symbol, interval, ts)`, version `revision`.
+///
+/// Beside it `<step>.repairs`, one row for each change of a value:
+///
+/// | column | type | meaning |
+/// |---|---|---|
+/// | `symbol`, `interval` | Utf8, not null | the series |
+/// | `ts` | Timestamp(us, UTC), not null | of the bar; for a dividend midnight UTC of its ex-date |
+/// | `column` | Utf8, not null | `open`, `high`, `low`, `close`, `adj_close`, `volume`; `row`: the bar was left out, `before` is its close; `dividend`: the amount of an action that is wrong |
+/// | `step` | Int64, not null | 1 for the first change of the value, 2 for a change of what came out of it |
+/// | `date` | Date32, not null | the bar's trading date, or the ex-date |
+/// | `rule` | Utf8, not null | one of the rules above |
+/// | `reason` | Utf8, not null | the error that explains the change, in words |
+/// | `before`, `after` | Float64 | on the input's terms; NULL where there was or is nothing |
+///
+/// Key [`REPAIR_KEY`], version `revision`.
+/// The actions themselves stay as they are: what is wrong with them is told by rows with the column `dividend`.
+///
+/// # Basis
+///
+/// The rules work on split-adjusted prices and dividends: prices on basis `raw`, volumes and dividends are brought there by the
+/// splits among the actions, and repaired values are brought back. `adj_close` is taken as the provider gives it.
+/// Bars on another basis fail the epoch (note `repair.basis`).
+///
+/// # Nulls
+///
+/// A price that nobody has paid is not made up: NULLs stay, but for the rule `gap` above.
+/// A series that the rules do not come to rest over (note `repair.unsettled`) stays as it came.
+///
+/// # Errors
+///
+/// [`Error::Schema`] if columns or the actions are missing, [`Error::InvalidParameter`] for an exchange whose calendar is not
+/// known.
+#[derive(Debug, Clone)]
 pub struct Repair {
-    /// The trading date of the bar, or the date of the action.
-    pub date: NaiveDate,
-    /// The start of the bar; `None` for an action.
-    pub ts: Option<i64>,
-    /// The rule.
-    pub rule: Rule,
-    /// The column.
-    pub column: Column,
-    /// The value that was served.
-    pub before: Option<f64>,
-    /// The value that stands there now.
-    pub after: Option<f64>,
-    /// The error that explains it, for people. Shared by all values of one error.
-    pub why: Arc<str>,
+    rules: BTreeSet<RepairRule>,
+    actions: Option<String>,
+    exchange: Option<Exchange>,
 }
 
-/// A repaired series, and what was done.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Repaired {
-    /// The series. Bars are in the order in which they came.
-    pub series: Series,
-    /// Every change, in the order in which it was made.
-    pub repairs: Vec<Repair>,
-    /// Whether the rules came to rest. If not, the series is none they understand, and is given back as it came.
-    pub is_settled: bool,
+/// What says on which exchange a symbol trades.
+#[derive(Debug, Clone)]
+enum Exchange {
+    /// All symbols trade on this one.
+    Given(String),
+    /// This column of the bars has its name.
+    Column(String),
 }
 
-/// Repairs a series.
-///
-/// # Example
-///
-/// ```
-/// # use chrono::NaiveDate;
-/// # use h_repair::repair::{Bar, Context, Rules, Series, Width, repair};
-/// let closes = [12.25, 12.5, 0.125, 12.75, 12.5];
-/// let bars = closes.iter().enumerate().map(|(day, close)| Bar {
-///     ts: day as i64 * 86_400_000_000,
-///     date: NaiveDate::from_num_days_from_ce_opt(738_000 + day as i32).unwrap(),
-///     open: Some(*close), high: Some(*close), low: Some(*close), close: Some(*close),
-///     volume: Some(1000.0), adj_close: None,
-/// });
-/// let pence = Series { bars: bars.collect(), actions: vec![], width: Width::Day };
-/// let repaired = repair(&pence, Rules::ALL, Context::default());
-/// assert_eq!(repaired.series.bars[2].close, Some(12.5));
-/// assert_eq!(repaired.repairs.len(), 4);
-/// ```
-pub fn repair(series: &Series, rules: Rules, context: Context<'_>) -> Repaired {
-    let mut order: Vec<usize> = (0..series.bars.len()).collect();
-    order.sort_by_key(|it| series.bars[*it].ts);
-    let bars = order.iter().map(|it| series.bars[*it]).collect();
-    let mut work = Work { bars, order, actions: series.actions.clone(), width: series.width, repairs: Vec::new() };
-    for _ in 0..MOST_ROUNDS {
-        let before = work.repairs.len();
-        work.round(rules, context);
-        if work.repairs.len() == before {
-            return work.finish();
-        }
-    }
-    Repaired { series: series.clone(), repairs: Vec::new(), is_settled: false }
-}
-
-/// A series under repair: bars in order of time, each with its place in the input.
-#[derive(Debug)]
-struct Work {
-    bars: Vec<Bar>,
-    order: Vec<usize>,
-    actions: Vec<Action>,
-    width: Width,
-    repairs: Vec<Repair>,
-}
-
-impl Work {
-    fn round(&mut self, rules: Rules, context: Context<'_>) {
-        if rules.calendar {
-            calendar::apply(self, context);
-        }
-        if rules.gap {
-            gap::apply(self, context);
-        }
-        if rules.split {
-            // A split of 100 is no unit: those that could be mistaken for one come first.
-            split::apply(self, split::Size::LikeUnits);
-        }
-        if rules.unit {
-            unit::apply(self);
-        }
-        if rules.split {
-            split::apply(self, split::Size::Any);
-        }
-        if rules.dividend {
-            dividend::apply(self);
-        }
-    }
-
-    /// Writes a value and notes it. Writing what is there already is no repair.
-    fn set(&mut self, row: usize, column: Column, after: Option<f64>, rule: Rule, why: &Arc<str>) {
-        let Some(bar) = self.bars.get_mut(row) else { return };
-        let Some(cell) = bar.cell(column) else { return };
-        let before = *cell;
-        if before == after {
-            return;
-        }
-        *cell = after;
-        let (date, ts) = (bar.date, Some(bar.ts));
-        self.repairs.push(Repair { date, ts, rule, column, before, after, why: Arc::clone(why) });
-    }
-
-    /// Multiplies a value, if there is one and the product is a price.
-    fn scale(&mut self, row: usize, column: Column, factor: f64, rule: Rule, why: &Arc<str>) {
-        let Some(bar) = self.bars.get(row) else { return };
-        let after = number::price(bar.get(column)).map(|it| it * factor);
-        if number::price(after).is_some() {
-            self.set(row, column, after, rule, why);
-        }
-    }
-
-    fn finish(self) -> Repaired {
-        let mut placed: Vec<(usize, Bar)> = self.order.into_iter().zip(self.bars).collect();
-        placed.sort_by_key(|(place, _)| *place);
-        let bars = placed.into_iter().map(|(_, bar)| bar).collect();
-        let series = Series { bars, actions: self.actions, width: self.width };
-        Repaired { series, repairs: self.repairs, is_settled: true }
+impl Default for Repair {
+    fn default() -> Self {
+        Self { rules: BTreeSet::from(RepairRule::ALL), actions: None, exchange: None }
     }
 }
 
-impl Bar {
-    fn get(&self, column: Column) -> Option<f64> {
-        match column {
-            Column::Open => self.open,
-            Column::High => self.high,
-            Column::Low => self.low,
-            Column::Close => self.close,
-            Column::AdjClose => self.adj_close,
-            Column::Volume => self.volume,
-            Column::Dividend | Column::Row => None,
-        }
+impl FromStr for RepairRule {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::ALL.into_iter().find(|it| it.as_str() == text).ok_or_else(|| {
+            let words = Self::ALL.map(Self::as_str);
+            Error::parameter(STEP, "rules", format!("`{text}` is not {}", one_of(&words)))
+        })
+    }
+}
+
+impl Repair {
+    /// With all rules, no actions and no calendar.
+    pub fn new() -> Self {
+        Self::default()
     }
 
-    fn cell(&mut self, column: Column) -> Option<&mut Option<f64>> {
-        match column {
-            Column::Open => Some(&mut self.open),
-            Column::High => Some(&mut self.high),
-            Column::Low => Some(&mut self.low),
-            Column::Close => Some(&mut self.close),
-            Column::AdjClose => Some(&mut self.adj_close),
-            Column::Volume => Some(&mut self.volume),
-            Column::Dividend | Column::Row => None,
-        }
+    /// Only these rules.
+    #[must_use]
+    pub fn with_rules(mut self, rules: impl IntoIterator<Item = RepairRule>) -> Self {
+        self.rules = rules.into_iter().collect();
+        self
     }
+
+    /// Without this rule.
+    #[must_use]
+    pub fn without(mut self, rule: RepairRule) -> Self {
+        self.rules.remove(&rule);
+        self
+    }
+
+    /// Reads splits and dividends from a relation or a registered table of corporate actions.
+    #[must_use]
+    pub fn with_actions(mut self, actions: impl Into<String>) -> Self {
+        self.actions = Some(actions.into());
+        self
+    }
+
+    /// The calendar of one exchange, which is that of all symbols: `XNYS`, `NYSE`, `24/7`, or whatever [`Calendar::of`] finds.
+    #[must_use]
+    pub fn with_calendar(mut self, exchange: impl Into<String>) -> Self {
+        self.exchange = Some(Exchange::Given(exchange.into()));
+        self
+    }
+
+    /// The calendar of the exchange that a text column of the bars names, one a symbol.
+    ///
+    /// Where it is NULL, or names an exchange that no calendar is known for, every day may be one of trade.
+    #[must_use]
+    pub fn with_exchange_column(mut self, column: impl Into<String>) -> Self {
+        self.exchange = Some(Exchange::Column(column.into()));
+        self
+    }
+
+    /// The actions, one row a symbol, date and kind, in the arguments' columns.
+    async fn actions(&self, inputs: &Relations, epoch: &EpochContext) -> Result<Option<DataFrame>> {
+        let Some(name) = &self.actions else { return Ok(None) };
+        let actions = match inputs.get(name) {
+            Ok(relation) => relation.frame.clone(),
+            Err(missing) => epoch.session.table(name.as_str()).await.map_err(|_| missing)?,
+        };
+        let actions = Relation::new(actions);
+        require(STEP, &actions, &["symbol", "date", "kind", "value", "numerator", "denominator"])?;
+        // Of an action that was corrected the newest version counts.
+        let known = if actions.has(AS_OF) { column(AS_OF) } else { lit(0_i64) };
+        let number = |name: &str| cast(column(name), DataType::Float64).alias(name);
+        let rows = actions.frame.select(vec![
+            cast(column("symbol"), DataType::Utf8).alias("symbol"),
+            cast(column("date"), DataType::Date32).alias("date"),
+            cast(column("kind"), DataType::Utf8).alias("kind"),
+            number("value"),
+            number("numerator"),
+            number("denominator"),
+            known.alias("known"),
+        ])?;
+        let newest = |name: &str| last_value(column(name), vec![column("known").sort(true, true)]).alias(name);
+        let newest = vec![newest("value"), newest("numerator"), newest("denominator")];
+        Ok(Some(rows.aggregate(columns(["symbol", "date", "kind"]), newest)?))
+    }
+
+    /// Bars, and the actions of their symbols laid out beside them, with what the function makes of each.
+    async fn repaired(&self, bars: DataFrame, inputs: &Relations, epoch: &EpochContext) -> Result<DataFrame> {
+        let own: Vec<String> = bars.schema().fields().iter().map(|it| it.name().clone()).collect();
+        let of_actions = ["kind", "value", "numerator", "denominator"];
+        let exchange = match &self.exchange {
+            Some(Exchange::Given(name)) => lit(name.as_str()),
+            Some(Exchange::Column(name)) => cast(column(name), DataType::Utf8),
+            None => null(&DataType::Utf8)?,
+        };
+        let mut of_bars = all_columns(&bars);
+        of_bars.push(exchange.alias(EXCHANGE));
+        for name in of_actions {
+            of_bars.push(null(&argument(name))?.alias(format!("__{name}")));
+        }
+        let mut rows = bars.clone().select(of_bars)?;
+        if let Some(actions) = self.actions(inputs, epoch).await? {
+            let symbols = bars.clone().aggregate(vec![column("symbol")], vec![])?;
+            let symbols = symbols.select(vec![cast(column("symbol"), DataType::Utf8).alias("__symbol")])?;
+            let actions = actions.join(symbols, JoinType::Inner, &["symbol"], &["__symbol"], None)?;
+            let mut laid_out = Vec::new();
+            for field in bars.schema().fields() {
+                let name = field.name().as_str();
+                laid_out.push(match name {
+                    "symbol" | "date" => cast(column(name), field.data_type().clone()).alias(name),
+                    name => lit(ScalarValue::try_from(field.data_type())?).alias(name),
+                });
+            }
+            laid_out.push(null(&DataType::Utf8)?.alias(EXCHANGE));
+            laid_out.extend(of_actions.map(|name| column(name).alias(format!("__{name}"))));
+            rows = rows.union(actions.select(laid_out)?)?;
+        }
+        let words: Vec<&str> = self.rules.iter().map(|it| it.as_str()).collect();
+        let mut arguments = Vec::new();
+        for (name, of_type) in ARGUMENTS {
+            let value = match name {
+                "rules" => lit(words.join(",")),
+                "exchange" => column(EXCHANGE),
+                "session" if !own.iter().any(|it| it == name) => null(&of_type.arrow())?,
+                name if of_actions.contains(&name) => column(format!("__{name}")),
+                name => column(name),
+            };
+            arguments.push(cast(value, of_type.arrow()));
+        }
+        let done = whole(function::repaired(arguments), &["symbol"], vec![ascending(column("ts"))])?;
+        let mut out = columns(own);
+        out.extend([column("__kind"), done.alias(DONE)]);
+        let rows = rows.select(out)?;
+        Ok(rows.filter(column("__kind").is_null())?)
+    }
+}
+
+fn argument(name: &str) -> DataType {
+    ARGUMENTS.iter().find(|(it, _)| *it == name).map_or(Type::Text, |(_, of_type)| *of_type).arrow()
+}
+
+#[async_trait]
+impl Transform for Repair {
+    async fn apply(&self, inputs: &Relations, epoch: &EpochContext) -> Result<Outputs> {
+        if let Some(Exchange::Given(name)) = &self.exchange
+            && Calendar::of(name).is_none()
+        {
+            return Err(Error::parameter(STEP, "calendar", unknown(name)));
+        }
+        let input = inputs.input()?;
+        let mut needed = vec!["symbol", "interval", "ts", "date", "volume", "adj_close", "basis"];
+        needed.extend(PRICE_COLUMNS);
+        if let Some(Exchange::Column(name)) = &self.exchange
+            && !needed.contains(&name.as_str())
+        {
+            needed.push(name);
+        }
+        require(STEP, input, &needed)?;
+        let bars = shared(epoch, input.frame.clone()).await?;
+        let done = shared(epoch, self.repaired(bars.clone(), inputs, epoch).await?).await?;
+        let mut out = Vec::new();
+        for field in input.schema().fields() {
+            let name = field.name().as_str();
+            let value = if CELLS.iter().any(|it| it.as_str() == name) {
+                cast(get_field(column(DONE), name), field.data_type().clone())
+            } else {
+                column(name)
+            };
+            // The rows of actions, which have none of it, are gone again.
+            out.push(if field.is_nullable() { value.alias(name) } else { required(value).alias(name) });
+        }
+        let frame = done.clone().filter(get_field(column(DONE), "kept"))?.select(out)?;
+        let mut repaired = Relation::new(frame).with_key(BAR_KEY).with_version(Some(REVISION.into()));
+        repaired.unique = input.unique;
+        let mut outputs = Outputs::one(repaired);
+        outputs.notes.push(wrong_basis(bars)?);
+        outputs.notes.push(unsettled(&done)?);
+        let repairs = repairs(&done)?;
+        outputs.notes.push(counts(repairs.clone())?);
+        let mut repairs = Relation::new(repairs).with_key(REPAIR_KEY).with_version(Some(REVISION.into()));
+        repairs.unique = input.unique;
+        outputs.others = BTreeMap::from([(REPAIRS.to_string(), repairs)]);
+        Ok(outputs)
+    }
+
+    fn reads(&self) -> Vec<String> {
+        self.actions.iter().cloned().collect()
+    }
+
+    fn scope(&self) -> Scope {
+        Scope::Symbol
+    }
+
+    fn definition(&self) -> serde_json::Value {
+        let rules: Vec<&str> = self.rules.iter().map(|it| it.as_str()).collect();
+        let mut definition = json!({ "type": STEP, "rules": rules, "actions": self.actions });
+        match &self.exchange {
+            Some(Exchange::Given(name)) => definition["calendar"] = json!(name),
+            Some(Exchange::Column(name)) => definition["exchange_column"] = json!(name),
+            None => {}
+        }
+        definition
+    }
+}
+
+/// One row for each change.
+fn repairs(done: &DataFrame) -> Result<DataFrame> {
+    let list = get_field(column(DONE), REPAIRS);
+    let rows = done.clone().select(vec![column("symbol"), column("interval"), list.alias(REPAIRS)])?;
+    let rows = rows.filter(column(REPAIRS).is_not_null())?.unnest_columns(&[REPAIRS])?;
+    let of = |name: &str| get_field(column(REPAIRS), name);
+    let text = |name: &str| required(cast(column(name), DataType::Utf8)).alias(name);
+    let mut out = vec![text("symbol"), text("interval")];
+    out.extend(["ts", "column", "step", "date", "rule", "reason"].map(|name| required(of(name)).alias(name)));
+    out.extend(["before", "after"].map(|name| of(name).alias(name)));
+    Ok(rows.select(out)?)
+}
+
+fn wrong_basis(bars: DataFrame) -> Result<DataFrame> {
+    let known = vec![lit(Basis::Raw.as_str()), lit(Basis::Split.as_str())];
+    let found = bars
+        .filter(column("basis").in_list(known, true))?
+        .aggregate(vec![column("symbol"), column("basis")], vec![count(lit(1_i64)).alias("n")])?;
+    let text = concat(vec![
+        lit("bars on basis `"),
+        column("basis"),
+        lit("` cannot be repaired: put `repair` before `adjust`"),
+    ]);
+    note_frame(found, lit("repair.basis"), column("symbol"), column("n"), lit("fail"), text)
+}
+
+fn unsettled(done: &DataFrame) -> Result<DataFrame> {
+    let found = done
+        .clone()
+        .filter(get_field(column(DONE), "unsettled"))?
+        .aggregate(vec![column("symbol")], vec![count(lit(1_i64)).alias("n")])?;
+    let text = lit("series hold errors that the rules of repair do not understand, and stay as they came");
+    note_frame(found, lit("repair.unsettled"), column("symbol"), column("n"), lit("warning"), text)
+}
+
+fn counts(repairs: DataFrame) -> Result<DataFrame> {
+    let found = repairs.aggregate(vec![column("symbol"), column("rule")], vec![count(lit(1_i64)).alias("n")])?;
+    let kind = concat(vec![lit("repair."), column("rule")]);
+    note_frame(found, kind, column("symbol"), column("n"), lit("info"), lit("values were repaired"))
 }
 
 #[cfg(test)]

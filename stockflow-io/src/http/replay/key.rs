@@ -10,6 +10,19 @@ use crate::http::secret;
 /// The parameters of windows, as pairs of begin and end.
 const WINDOWS: [(&str, &str); 2] = [("period1", "period2"), ("d1", "d2")];
 
+/// Yahoo's parameters that shape how a reply is presented, not what it says.
+const PRESENTATION: [&str; 9] =
+    ["corsDomain", "formatted", "includeAdjustedClose", "lang", "listsCount", "newsCount", "region", "ssl", "useYfid"];
+
+/// Which corporate actions a chart tells. Every spelling works, but one that leaves splits out is not the same question.
+const EVENTS: &str = "events";
+
+/// Bars before and after the session, which only bars within the day have.
+const PRE_POST: &str = "includePrePost";
+
+/// Intervals that Yahoo gives within the day.
+const INTRADAY: [&str; 8] = ["1m", "2m", "5m", "15m", "30m", "60m", "90m", "1h"];
+
 /// A request without what is secret or does not matter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Key {
@@ -18,17 +31,43 @@ pub(super) struct Key {
     path: String,
     /// Sorted.
     parameters: Vec<(String, String)>,
+    /// The corporate actions asked for, in one spelling.
+    events: Vec<String>,
 }
 
 impl Key {
     pub(super) fn of(method: &str, url: &Url) -> Self {
-        let pairs = url.query_pairs().filter(|(name, _)| !secret::is_secret(name));
-        let mut parameters: Vec<_> = pairs.map(|(name, value)| (name.into_owned(), value.into_owned())).collect();
-        parameters.sort();
         let host = url.host_str().unwrap_or_default();
         // The two are one service.
         let host = if host == "query2.finance.yahoo.com" { "query1.finance.yahoo.com" } else { host };
-        Self { method: method.to_ascii_uppercase(), host: host.to_owned(), path: decoded(url.path()), parameters }
+        let pairs = url.query_pairs().filter(|(name, _)| !secret::is_secret(name));
+        let mut parameters: Vec<_> = pairs.map(|(name, value)| (name.into_owned(), value.into_owned())).collect();
+        parameters.sort();
+        let mut events = Vec::new();
+        if host == "query1.finance.yahoo.com" {
+            let is_daily = parameters.iter().any(|(name, it)| name == "interval" && !INTRADAY.contains(&it.as_str()));
+            events = parameters.iter().filter(|(name, _)| name == EVENTS).flat_map(|(_, it)| kinds_of(it)).collect();
+            events.sort();
+            parameters.retain(|(name, _)| {
+                let is_presentation = PRESENTATION.iter().any(|it| it.eq_ignore_ascii_case(name));
+                !(is_presentation || name == EVENTS || is_daily && name == PRE_POST)
+            });
+        }
+        let (method, host) = (method.to_ascii_uppercase(), host.to_owned());
+        Self { method, host, path: decoded(url.path()), parameters, events }
+    }
+
+    /// The same question of another set of corporate actions is answered only where nothing fits better.
+    pub(super) fn tells_the_same_events(&self, asked: &Self) -> bool {
+        self.events == asked.events
+    }
+
+    pub(super) fn events(&self) -> String {
+        if self.events.is_empty() { "no events".to_owned() } else { format!("the events {}", self.events.join(", ")) }
+    }
+
+    pub(super) fn is_same(&self, asked: &Self) -> bool {
+        self.is_same_but_for_window(asked) && self.parameters == asked.parameters
     }
 
     /// The window, if there is one with both ends.
@@ -86,6 +125,13 @@ impl Key {
     }
 }
 
+/// The corporate actions of a list, in one spelling: clients write `div,splits,capitalGains` and `div|split|earn`. Earnings
+/// do not count, nor do capital gains, which come with the dividends.
+fn kinds_of(list: &str) -> impl Iterator<Item = String> {
+    let kinds = list.split([',', '|']).map(|kind| kind.trim_end_matches('s').to_owned());
+    kinds.filter(|kind| kind == "div" || kind == "split")
+}
+
 fn parent(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(parent, _)| parent)
 }
@@ -114,5 +160,36 @@ impl Window {
 impl fmt::Display for Window {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} to {}", self.begin, self.end)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const CHART: &str = "https://query1.finance.yahoo.com/v8/finance/chart/A";
+
+    #[track_caller]
+    fn check(recorded: &str, asked: &str, is_same: bool, tells_the_same: bool) {
+        let key = |query: &str| Key::of("GET", &Url::parse(&format!("{CHART}?{query}")).unwrap());
+        let (recorded, asked) = (key(recorded), key(asked));
+        assert_eq!((recorded.is_same(&asked), recorded.tells_the_same_events(&asked)), (is_same, tells_the_same));
+    }
+
+    #[test]
+    fn presentation_does_not_matter() {
+        let recorded = "useYfid=true&interval=1d&includePrePost=true&events=div%7Csplit%7Cearn&lang=en-US&region=US&formatted=true&crumb=x";
+        check(recorded, "interval=1d&includePrePost=false&events=div,splits,capitalGains", true, true);
+        check(recorded, "interval=1d&includeAdjustedClose=true&corsDomain=a.test", true, false);
+        check("interval=1d&events=div", "interval=1d&events=div,splits", true, false);
+        check("interval=1d", "interval=1h", false, true);
+        check("interval=1h&includePrePost=true", "interval=1h&includePrePost=false", false, true);
+    }
+
+    #[test]
+    fn other_hosts_mean_what_they_say() {
+        let key = |query: &str| Key::of("GET", &Url::parse(&format!("https://a.test/x?{query}")).unwrap());
+        assert_ne!(key("lang=en"), key("lang=de"));
     }
 }

@@ -13,7 +13,7 @@ use stockflow_io::http::{Backoff, HttpClient, HttpOptions, Limit, Request, accep
 use url::Url;
 
 /// As fast as this machine can.
-fn fast() -> Limit {
+pub(crate) fn fast() -> Limit {
     Limit {
         per_second: 2000.0,
         burst: 50,
@@ -24,7 +24,7 @@ fn fast() -> Limit {
 }
 
 /// Options whose hosts are all the server.
-fn options(server: &Server, limit: Limit) -> HttpOptions {
+pub(crate) fn options(server: &Server, limit: Limit) -> HttpOptions {
     let mut options = HttpOptions { limit, ..HttpOptions::default() };
     options.backoff = Backoff::new(Duration::from_millis(5), Duration::from_millis(100));
     options.deadline = Duration::from_secs(30);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Column, Context, Repair, Rule, Width, Work};
+use super::{Change, Column, Context, Rule, Width, Work};
 
 /// Takes out bars of dates on which the exchange was closed.
 ///
@@ -25,9 +25,17 @@ pub(super) fn apply(work: &mut Work, context: Context<'_>) {
     let order = std::mem::take(&mut work.order);
     for (bar, place) in bars.into_iter().zip(order) {
         if is_session(bar.date) == Some(false) {
-            let (date, ts, before) = (bar.date, Some(bar.ts), bar.close);
+            let (date, before) = (bar.date, bar.close);
             let (rule, column) = (Rule::Calendar, Column::Row);
-            work.repairs.push(Repair { date, ts, rule, column, before, after: None, why: Arc::clone(&why) });
+            work.repairs.push(Change {
+                date,
+                place: Some(place),
+                rule,
+                column,
+                before,
+                after: None,
+                why: Arc::clone(&why),
+            });
         } else {
             work.bars.push(bar);
             work.order.push(place);

@@ -1,7 +1,8 @@
 //! Judge 1: what yfinance's own repair makes of Yahoo's errors.
 
 use super::super::{Column, Context, Kind, Rules, Series, Width, repair};
-use super::input::{shared, yahoo};
+use super::input::yahoo;
+use crate::transform::testing::shared_file;
 
 const PAIRS: [(&str, Width); 10] = [
     ("AET-L-1d-100x-error", Width::Day),
@@ -21,7 +22,7 @@ const UNCHANGED: [(&str, Width); 2] = [("CALM-1d-no-bad-divs", Width::Day), ("EA
 const TOLERANCE: f64 = 1e-6;
 
 fn read(name: &str, width: Width) -> Option<Series> {
-    Some(yahoo(&shared()?.join(format!("data/yahoo/price-repair/{name}.csv")), width))
+    Some(yahoo(&shared_file(&format!("data/yahoo/price-repair/{name}.csv"))?, width))
 }
 
 fn differ(a: Option<f64>, b: Option<f64>) -> bool {

@@ -31,7 +31,7 @@ use std::sync::Arc;
 use chrono::NaiveDate;
 
 use super::number::{NEARBY, first_on, price, spread};
-use super::{Action, Bar, Column, Kind, Repair, Rule, Width, Work};
+use super::{Action, Bar, Change, Column, Kind, Rule, Width, Work};
 
 /// How many bars, and days, from an ex-date its bars are looked for: longer holidays and suspensions hide the drop.
 const REACH: usize = 7;
@@ -280,7 +280,7 @@ fn adjust(work: &mut Work, mut steps: Vec<Step>) {
 /// Notes a change of an action.
 fn note(work: &mut Work, date: NaiveDate, before: Option<f64>, after: Option<f64>, why: &str) {
     let (rule, column, why) = (Rule::Dividend, Column::Dividend, Arc::from(why));
-    work.repairs.push(Repair { date, ts: None, rule, column, before, after, why });
+    work.repairs.push(Change { date, place: None, rule, column, before, after, why });
 }
 
 /// Takes actions out.

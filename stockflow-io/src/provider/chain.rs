@@ -1,0 +1,206 @@
+//! Providers in their order: where one fails, the next is asked for the symbol's whole request.
+
+use std::sync::Arc;
+
+use arrow::compute::concat_batches;
+use chrono::NaiveDate;
+use stockflow_core::schema::{Basis, action_schema, bar_schema};
+
+use super::{BarRequest, Failure, FailureKind, Found, Provider, Spellings};
+use crate::yahoo::decode::Asked;
+
+/// When a provider is passed over for the next one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum On {
+    /// It does not know the symbol.
+    Unknown,
+    /// It asks for fewer requests, or its quota is used up.
+    Throttled,
+    /// It cannot be reached or understood.
+    Unavailable,
+    /// It gives nothing, whatever the reason.
+    Any,
+}
+
+impl On {
+    fn covers(self, kind: FailureKind) -> bool {
+        match self {
+            Self::Unknown => kind == FailureKind::Unknown,
+            Self::Throttled => kind == FailureKind::Throttled,
+            Self::Unavailable => kind == FailureKind::Unavailable,
+            Self::Any => true,
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Link {
+    provider: Arc<dyn Provider>,
+    on: Vec<On>,
+}
+
+/// Providers in the order in which they are asked.
+///
+/// A symbol's request is answered by one provider as a whole, on one price basis: rows of two are never mixed in a reply.
+/// A provider that does not have the chain's basis or the interval is passed over, and the reason is listed.
+/// The provider that served a symbol last is asked first the next time, so that a symbol's bars stay those of one provider as
+/// long as it answers; another one is asked for all that was ever asked for.
+#[derive(Debug, Clone)]
+pub struct Chain {
+    links: Vec<Link>,
+    basis: Basis,
+    spellings: Spellings,
+}
+
+/// What the chain found.
+#[derive(Debug)]
+pub struct Served {
+    /// Which provider it is from.
+    pub provider: String,
+    /// Bars and actions.
+    pub found: Found,
+}
+
+impl Chain {
+    /// One provider, prices as traded.
+    pub fn new(first: Arc<dyn Provider>) -> Self {
+        Self {
+            links: vec![Link { provider: first, on: vec![On::Any] }],
+            basis: Basis::Raw,
+            spellings: Spellings::default(),
+        }
+    }
+
+    /// Adds the next provider.
+    #[must_use]
+    pub fn then(mut self, provider: Arc<dyn Provider>) -> Self {
+        self.links.push(Link { provider, on: vec![On::Any] });
+        self
+    }
+
+    /// Says when the provider added last is passed over; it is for any reason unless told.
+    #[must_use]
+    pub fn on(mut self, on: impl IntoIterator<Item = On>) -> Self {
+        if let Some(link) = self.links.last_mut() {
+            link.on = on.into_iter().collect();
+        }
+        self
+    }
+
+    /// Says on which basis prices are wanted.
+    #[must_use]
+    pub fn with_basis(mut self, basis: Basis) -> Self {
+        self.basis = basis;
+        self
+    }
+
+    /// Sets the table of spellings.
+    #[must_use]
+    pub fn with_spellings(mut self, spellings: Spellings) -> Self {
+        self.spellings = spellings;
+        self
+    }
+
+    /// The basis of all bars.
+    pub fn basis(&self) -> Basis {
+        self.basis
+    }
+
+    /// The providers' names, in their order.
+    pub fn names(&self) -> Vec<&str> {
+        self.links.iter().map(|link| link.provider.name()).collect()
+    }
+
+    /// The bars of a symbol. `before` names the provider that served it last; any other is asked from `whole` on.
+    ///
+    /// # Errors
+    ///
+    /// The provider's own [`Failure`] if only one was asked; else one that lists the reasons of all.
+    pub async fn bars(
+        &self,
+        asked: &Asked,
+        request: &BarRequest,
+        before: Option<&str>,
+        whole: Option<NaiveDate>,
+    ) -> Result<Served, Failure> {
+        let mut links: Vec<&Link> = self.links.iter().collect();
+        // Stable: the others keep their order.
+        links.sort_by_key(|link| Some(link.provider.name()) != before);
+        let mut failures: Vec<(&str, Failure)> = Vec::new();
+        for link in links {
+            let name = link.provider.name();
+            let is_same = before == Some(name);
+            let from = if is_same || before.is_none() { request.from } else { whole };
+            let asking = BarRequest { from, basis: self.basis, ..request.clone() };
+            let failure = match self.ask(link.provider.as_ref(), asked, &asking).await {
+                Ok(found) => return Ok(Served { provider: name.to_owned(), found }),
+                Err(failure) => failure,
+            };
+            // That there is no new bar since last time is no reason to go elsewhere.
+            let stays = is_same && failure.kind == FailureKind::Nothing;
+            let goes_on = failure.kind == FailureKind::Unsupported || link.on.iter().any(|on| on.covers(failure.kind));
+            failures.push((name, failure));
+            if stays || !goes_on {
+                break;
+            }
+        }
+        Err(summed_up(failures))
+    }
+
+    async fn ask(&self, provider: &dyn Provider, asked: &Asked, request: &BarRequest) -> Result<Found, Failure> {
+        let unsupported = |reason| Err(Failure::new(FailureKind::Unsupported, reason));
+        if !provider.bases().contains(&self.basis) {
+            let has: Vec<&str> = provider.bases().iter().map(|it| it.as_str()).collect();
+            return unsupported(format!("prices are wanted on basis `{}`, it has `{}`", self.basis, has.join("`, `")));
+        }
+        if !provider.has(request.interval) {
+            return unsupported(format!("it has no bars of {}", request.interval));
+        }
+        let usual = if provider.name() == "yahoo" { asked.yahoo.clone() } else { provider.spell(&asked.symbol) };
+        let pieces = self.spellings.pieces(&asked.symbol, provider.name(), request.from, request.to);
+        let (mut found, mut nothing): (Vec<Found>, Option<Failure>) = (Vec::new(), None);
+        for piece in pieces {
+            let spelling = piece.spelling.unwrap_or_else(|| usual.clone());
+            let part = BarRequest { spelling, from: piece.from, to: piece.to, ..request.clone() };
+            match provider.bars(&part).await {
+                Ok(part) => found.push(part),
+                Err(failure) if failure.kind == FailureKind::Nothing => nothing = Some(failure),
+                Err(failure) => return Err(failure),
+            }
+        }
+        match (found.len(), nothing) {
+            (0, Some(nothing)) => Err(nothing),
+            (1, _) => found.pop().ok_or_else(|| Failure::new(FailureKind::Nothing, "no bars")),
+            _ => made_one(found),
+        }
+    }
+}
+
+/// Pieces under several spellings as one.
+fn made_one(found: Vec<Found>) -> Result<Found, Failure> {
+    let wrong = |error: arrow::error::ArrowError| Failure::new(FailureKind::Unavailable, error.to_string());
+    let bars = concat_batches(&bar_schema(), found.iter().map(|it| &it.bars)).map_err(wrong)?;
+    let actions = concat_batches(&action_schema(), found.iter().map(|it| &it.actions)).map_err(wrong)?;
+    Ok(Found { bars, actions, rejects: found.into_iter().flat_map(|it| it.rejects).collect() })
+}
+
+fn summed_up(mut failures: Vec<(&str, Failure)>) -> Failure {
+    if failures.len() == 1
+        && let Some((_, only)) = failures.pop()
+    {
+        return only;
+    }
+    let reasons: Vec<String> = failures.iter().map(|(name, it)| format!("{name}: {}", it.reason)).collect();
+    let all = |kind| failures.iter().all(|(_, it)| it.kind == kind);
+    let kind = if all(FailureKind::Nothing) {
+        FailureKind::Nothing
+    } else if all(FailureKind::Unknown) {
+        FailureKind::Unknown
+    } else {
+        FailureKind::Unavailable
+    };
+    // Only if no provider answers anybody is it about more than this symbol.
+    let is_about_all = failures.iter().all(|(_, it)| it.error.is_some() || it.kind == FailureKind::Unsupported);
+    let error = if is_about_all { failures.into_iter().find_map(|(_, it)| it.error) } else { None };
+    Failure { kind, reason: reasons.join("; "), error }
+}

@@ -1,0 +1,24 @@
+//! A request to one of Yahoo's endpoints.
+
+use url::Url;
+
+use super::decode::{self, Asked};
+use super::failure::Failure;
+use crate::http::{Fetch, FetchError, Request, accept_json};
+
+/// The URL of an endpoint. The last segment may be a symbol and is escaped.
+pub(super) fn url(path: &[&str], parameters: &[(&str, &str)]) -> Result<Url, Failure> {
+    let mut url = Url::parse("https://query1.finance.yahoo.com/")
+        .map_err(|error| Failure::Symbol(format!("{path:?} makes no URL: {error}")))?;
+    if let Ok(mut segments) = url.path_segments_mut() {
+        segments.pop_if_empty().extend(path);
+    }
+    url.query_pairs_mut().extend_pairs(parameters);
+    Ok(url)
+}
+
+/// The reply about a symbol.
+pub(super) async fn reply(fetch: &dyn Fetch, asked: &Asked, url: Url) -> Result<decode::Reply, FetchError> {
+    let request = Request::new(url).with_symbol(&asked.symbol).with_judge(accept_json);
+    Ok(decode::Reply::from(&fetch.get(&request).await?))
+}
