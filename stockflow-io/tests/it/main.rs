@@ -11,5 +11,6 @@ mod http;
 mod s3;
 mod server;
 mod support;
+mod yahoo_adjust;
 mod yahoo_decode;
 mod yahoo_source;
