@@ -32,7 +32,7 @@ async fn adjusted(bars: &RecordBatch, actions: &RecordBatch, target: Basis) -> R
     let sink = MemorySink::new(WriteMode::Append);
     let pipeline = Pipeline::builder("adjusted")
         .source(source)
-        .step(Step::new("adjusted", Adjust::by_actions(target, "actions")).input("bars").input("actions"))
+        .step(Step::new("adjusted", Adjust::by_actions(target, "actions")).input("bars"))
         .sink(SinkStep::new("out", sink.clone()).relation("adjusted"))
         .store(CheckpointStore::in_memory())
         .build()
