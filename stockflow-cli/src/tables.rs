@@ -8,6 +8,7 @@ use datafusion::datasource::TableProvider;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use object_store::path::Path;
 use stockflow_core::{Error, Origin};
+use stockflow_io::delta::AsOfTable;
 use stockflow_io::location::Location;
 
 use crate::exit::{Failure, Outcome};
@@ -21,14 +22,19 @@ pub(crate) fn session() -> Outcome<SessionContext> {
 }
 
 /// Registers every Delta table right below the data folder under its folder's name; says which. A name that is taken, by a
-/// file that a user named, stays.
+/// file that a user named, stays. Beside tables of bars and actions stands a function `NAME_at(t)`: what was known then.
 pub(crate) async fn register_lake(session: &SessionContext, data_dir: &str) -> Outcome<Vec<String>> {
     let lake = Location::parse(data_dir)?;
     let names = lake_tables(&lake).await?;
     for name in &names {
+        let place = lake.join(name);
         if !session.table_exist(TableReference::bare(name.as_str()))?
-            && let Some(table) = connectors::open_delta(&lake.join(name)).await?
+            && let Some(table) = connectors::open_delta(&place).await?
         {
+            if AsOfTable::has_key(&table.schema()) && !name.ends_with("_revisions") {
+                let known = Arc::new(AsOfTable::open(place.text()).await?);
+                session.register_udtf(&format!("{}_at", name.to_lowercase()), known);
+            }
             register(session, name, table)?;
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! [`DeltaSink`] writes a relation to a table that any Delta reader opens (Spark, DuckDB, Polars, Trino: reader version 1, writer version
 //! 2, no table features), [`DeltaHistory`] gives a pipeline the rows that such a table held at a pinned version, [`open_table`] makes one
-//! a table for SQL, [`as_of_view`] tells what was known at a point in time, [`maintain`] keeps it in shape.
+//! a table for SQL, [`AsOfTable`] and [`as_of_view`] tell what was known at a point in time, [`maintain`] keeps it in shape.
 //!
 //! # Where rows go
 //!
@@ -78,7 +78,7 @@ pub use partition::SPAN;
 pub use provider::open_table;
 pub use revisions::REPLACED_AS_OF;
 pub use sink::DeltaSink;
-pub use view::as_of_view;
+pub use view::{AsOfTable, as_of_view};
 
 #[cfg(test)]
 mod tests;

@@ -13,5 +13,6 @@ mod s3;
 mod server;
 mod support;
 mod yahoo_company;
+mod yahoo_adjust;
 mod yahoo_decode;
 mod yahoo_source;

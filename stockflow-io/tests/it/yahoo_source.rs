@@ -37,6 +37,9 @@ fn chart(symbol: &str, currency: &str, bars: &[(&str, f64)], events: &Value) -> 
             "currency": currency, "symbol": symbol, "exchangeName": "NMS", "instrumentType": "EQUITY",
             "exchangeTimezoneName": "America/New_York", "dataGranularity": "1d",
             "regularMarketTime": stamps.last().map(|it| it + 6 * 3600 + 1800),
+            "currentTradingPeriod": { "regular": {
+                "timezone": "EST", "gmtoffset": -18000, "start": stamps.last(), "end": stamps.last().map(|it| it + 6 * 3600 + 1800),
+            } },
         },
         "timestamp": stamps,
         "events": events,

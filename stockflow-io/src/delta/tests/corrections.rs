@@ -10,8 +10,8 @@ use stockflow_core::schema::bar_relation;
 use stockflow_core::sink::{Sink, Staged};
 use stockflow_core::token::Generation;
 
-use super::super::as_of_view;
 use super::super::attempt::Attempt;
+use super::super::{AsOfTable, as_of_view};
 use super::support::*;
 
 fn attempt(staged: &Staged) -> &Attempt {
@@ -200,7 +200,22 @@ async fn bars_as_they_were_known() {
         let view = as_of_view(&session, lake.url("bars"), when.parse().unwrap(), strict).await.unwrap();
         let _ = session.deregister_table("known");
         session.register_table("known", view.into_view()).unwrap();
-        let rows = session.sql("SELECT date, close FROM known ORDER BY ts").await.unwrap().collect().await.unwrap();
-        assert_eq!(print(rows), expected, "{when} strict {strict}");
+        session.register_udtf("bars_at", Arc::new(AsOfTable::open(lake.url("bars")).await.unwrap()));
+        for known in [
+            "known".to_owned(),
+            format!("bars_at('{when}', {strict})"),
+            format!("bars_at(TIMESTAMPTZ '{when}', {strict})"),
+        ] {
+            let sql = format!("SELECT date, close FROM {known} ORDER BY ts");
+            let rows = session.sql(&sql).await.unwrap().collect().await.unwrap();
+            assert_eq!(print(rows), expected, "{known}, strict {strict}");
+        }
+    }
+    for wrong in ["", "1709251200", "close", "NULL", "'2024-03-01', 1", "'the first of March'"] {
+        let refused = session.sql(&format!("SELECT * FROM bars_at({wrong})")).await.unwrap_err().to_string();
+        assert!(
+            refused.contains("what was known when is asked for by a time") || wrong == "close",
+            "{wrong}: {refused}"
+        );
     }
 }

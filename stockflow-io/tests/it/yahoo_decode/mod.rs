@@ -3,3 +3,5 @@
 mod property;
 mod recorded;
 mod recording;
+
+pub(crate) use recording::Recording;
