@@ -56,7 +56,8 @@ pub(super) async fn run(ask: &Ask, client: &YahooArgs, global: &Global) -> Outco
         from: None,
         to: None,
         symbols: Vec::new(),
-        rebuild: false,
+        // Nothing is remembered of what the files held before.
+        rebuild: matches!(client.to, FetchTo::Csv | FetchTo::Parquet),
         sink: None,
     };
     run::perform(&config, &run, global).await
@@ -107,6 +108,7 @@ fn pipeline(ask: &Ask, client: &YahooArgs, global: &Global) -> Outcome<String> {
     }
     if matches!(client.to, FetchTo::Csv | FetchTo::Parquet) {
         root.insert("mode".into(), text(&"full"));
+        root.insert("may_lack".into(), Value::Boolean(true));
     }
     if ask.has_bars {
         let clean = table([("name", text(&CLEAN)), ("type", text(&"clean")), ("input", text(&BARS))]);

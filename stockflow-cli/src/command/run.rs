@@ -30,7 +30,8 @@ pub(crate) async fn run(args: RunArgs, global: &Global) -> Outcome {
 /// Runs a pipeline that has been read.
 pub(super) async fn perform(config: &PipelineConfig, args: &RunArgs, global: &Global) -> Outcome {
     let pipeline = assemble::pipeline(config, global, Opening::Everything).await?;
-    if !global.quiet {
+    // Without a store of its own a pipeline has no other runner.
+    if !global.quiet && assemble::store_path(config, global).is_some() {
         announce(args, &pipeline).await?;
     }
     let shutdown = Shutdown::new();

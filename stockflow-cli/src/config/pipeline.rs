@@ -34,6 +34,7 @@ pub(crate) struct PipelineConfig {
     /// `None`: the engine's default.
     pub(crate) max_dead_letters: Option<u64>,
     pub(crate) max_partitions: Option<u64>,
+    pub(crate) may_lack: bool,
     pub(crate) threads: Option<u64>,
     pub(crate) memory_mb: Option<u64>,
     pub(crate) store: Option<StoreConfig>,
@@ -140,6 +141,7 @@ impl PipelineConfig {
             ),
             max_dead_letters: root.count("max_dead_letters"),
             max_partitions: root.count_within("max_partitions", 1..=u64::MAX),
+            may_lack: root.flag("may_lack").unwrap_or(false),
             threads: root.count_within("threads", 1..=MOST_THREADS),
             memory_mb: root.count_within("memory_mb", 1..=u64::MAX),
             store: store(&root),

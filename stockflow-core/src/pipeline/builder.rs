@@ -113,6 +113,7 @@ pub struct Pipeline {
     pub(crate) tables: BTreeMap<String, Arc<dyn TableProvider>>,
     pub(crate) store: CheckpointStore,
     pub(crate) mode: Mode,
+    pub(crate) may_lack: bool,
     pub(crate) late: LatePolicy,
     pub(crate) max_dead_letters: Option<u64>,
     pub(crate) backoff: Backoff,
@@ -137,6 +138,7 @@ impl Pipeline {
             tables: BTreeMap::new(),
             store: None,
             mode: Mode::default(),
+            may_lack: false,
             late: LatePolicy::default(),
             max_dead_letters: Some(MAX_DEAD_LETTERS),
             require: None,
@@ -208,6 +210,7 @@ pub struct Builder {
     tables: BTreeMap<String, Arc<dyn TableProvider>>,
     store: Option<CheckpointStore>,
     mode: Mode,
+    may_lack: bool,
     late: LatePolicy,
     max_dead_letters: Option<u64>,
     require: Option<Guarantee>,
@@ -286,6 +289,14 @@ impl Builder {
         self
     }
 
+    /// In mode full: partitions that cannot be read are left out of what is replaced, and reported, instead of failing the epoch.
+    /// For outputs that hold what was asked for just now, not what is to be kept. No part of the definition.
+    #[must_use]
+    pub fn may_lack(mut self, may_lack: bool) -> Self {
+        self.may_lack = may_lack;
+        self
+    }
+
     /// What becomes of late bars.
     #[must_use]
     pub fn late(mut self, late: LatePolicy) -> Self {
@@ -354,6 +365,7 @@ impl Builder {
             tables: self.tables,
             store: self.store.unwrap_or_else(CheckpointStore::in_memory),
             mode: self.mode,
+            may_lack: self.may_lack,
             late: self.late,
             max_dead_letters: self.max_dead_letters,
             backoff: self.backoff,

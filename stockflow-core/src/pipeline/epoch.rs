@@ -364,7 +364,7 @@ impl<'r, 'p> EpochRun<'r, 'p> {
     /// An overwriting sink must not be given less than everything.
     fn check_whole(&self, input: &Input) -> Result<()> {
         match input.outcome.left_out.first() {
-            Some(first) if self.pipeline.mode == Mode::Full => {
+            Some(first) if self.pipeline.mode == Mode::Full && !self.pipeline.may_lack => {
                 let reason = format!(
                     "it could not be read ({}), and mode = \"full\" must not replace everything by less; mend or remove it",
                     first.reason

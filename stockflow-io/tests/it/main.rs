@@ -12,7 +12,7 @@ mod providers;
 mod s3;
 mod server;
 mod support;
-mod yahoo_company;
 mod yahoo_adjust;
+mod yahoo_company;
 mod yahoo_decode;
 mod yahoo_source;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Date32Type, Float64Type};
 use stockflow_core::memory::{MemorySink, MemorySource};
-use stockflow_core::pipeline::{Pipeline, RunOptions, SinkStep, Step};
+use stockflow_core::pipeline::{Mode, Pipeline, RunOptions, SinkStep, Step};
 use stockflow_core::relation::RelationSchema;
 use stockflow_core::schema::{ACTION_KEY, Basis, action_schema, bar_relation};
 use stockflow_core::sink::WriteMode;
@@ -24,14 +24,14 @@ fn closes(bars: &RecordBatch, column: &str) -> BTreeMap<i32, f64> {
 }
 
 async fn adjusted(bars: &RecordBatch, actions: &RecordBatch, target: Basis) -> RecordBatch {
-    let actions_relation =
-        RelationSchema::new("actions", action_schema()).with_key(ACTION_KEY).with_version("as_of");
+    let actions_relation = RelationSchema::new("actions", action_schema()).with_key(ACTION_KEY).with_version("as_of");
     let source = MemorySource::new([bar_relation("bars"), actions_relation]);
     source.push("p", "bars", bars.clone());
     source.push("p", "actions", actions.clone());
-    let sink = MemorySink::new(WriteMode::Append);
+    let sink = MemorySink::new(WriteMode::Overwrite);
     let pipeline = Pipeline::builder("adjusted")
         .source(source)
+        .mode(Mode::Full)
         .step(Step::new("adjusted", Adjust::by_actions(target, "actions")).input("bars"))
         .sink(SinkStep::new("out", sink.clone()).relation("adjusted"))
         .store(CheckpointStore::in_memory())
@@ -66,10 +66,14 @@ async fn raw_bars_and_actions_give_yahoos_closes_again() {
         let split = adjusted(&raw, &paid, Basis::Split).await;
         let difference = worst(&closes(&split, "close"), &closes(&reply.bars, "close"));
         assert!(difference < 1e-12, "{name}: close differs by {difference}");
-        // The same from the split-adjusted prices, and back from both.
-        let total = adjusted(&raw, &paid, Basis::Total).await;
-        let difference = worst(&closes(&total, "close"), &closes(&reply.bars, "adj_close"));
-        println!("{name}: {difference:e}");
-        assert!(difference < 1e-5 || name.contains("ibm"), "{name}: adj_close differs by {difference}");
+        if symbol == "IBM" {
+            // Decades of bars are missing in it, and so the closes before most dividends.
+            continue;
+        }
+        for bars in [&raw, &reply.bars] {
+            let total = adjusted(bars, &paid, Basis::Total).await;
+            let difference = worst(&closes(&total, "close"), &closes(&reply.bars, "adj_close"));
+            assert!(difference < 1e-6, "{name}: adj_close differs by {difference}");
+        }
     }
 }
