@@ -272,11 +272,14 @@ pub(crate) struct SymbolsArgs {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct SymbolArgs {
     /// Symbols as Yahoo writes them
-    #[arg(value_name = "SYMBOL", value_parser = symbol, required_unless_present = "symbols_file")]
+    #[arg(value_name = "SYMBOL", value_parser = symbol, required_unless_present_any = ["symbols_file", "symbols_query"])]
     pub(crate) symbols: Vec<String>,
     /// A file with one symbol a line
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) symbols_file: Option<PathBuf>,
+    /// A query over the lake whose first column names symbols
+    #[arg(long, value_name = "SQL")]
+    pub(crate) symbols_query: Option<String>,
 }
 
 /// Of which days.

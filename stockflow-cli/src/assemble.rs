@@ -9,6 +9,7 @@ use stockflow_core::store::CheckpointStore;
 use stockflow_io::location::Location;
 
 use crate::args::{Global, PipelineArgs};
+use crate::command::sql;
 use crate::config::{PipelineConfig, StoreConfig};
 use crate::exit::{Failure, Outcome};
 use crate::{environment, places};
@@ -88,7 +89,11 @@ pub(crate) async fn pipeline(config: &PipelineConfig, global: &Global, opening: 
         let bytes = usize::try_from(megabytes.saturating_mul(1024 * 1024)).unwrap_or(usize::MAX);
         builder = builder.runtime(Arc::new(RuntimeEnvBuilder::new().with_memory_limit(bytes, 1.0).build()?));
     }
-    builder = builder.source_arc(config.build_source()?);
+    let symbols = match config.source.symbols_query().filter(|_| opening == Opening::Everything) {
+        Some(query) => sql::symbols(query, global).await?,
+        None => Vec::new(),
+    };
+    builder = builder.source_arc(config.build_source(symbols)?);
     for step in &config.steps {
         builder = builder.step(step.step.build(&step.name, step.input.as_deref()));
     }

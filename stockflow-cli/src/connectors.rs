@@ -48,6 +48,10 @@ pub(crate) enum SourceConfig {
 #[derive(Debug)]
 pub(crate) struct YahooConfig {
     symbols: Vec<Asked>,
+    /// A query over the lake that names more of them.
+    symbols_query: Option<String>,
+    /// Yahoo's own spelling of some.
+    spelling: Vec<(String, String)>,
     asks: YahooAsks,
     requests_per_second: Option<f64>,
     user_agent: Option<String>,
@@ -106,11 +110,19 @@ impl SourceConfig {
     }
 
     /// The source; nothing is opened yet. `as_text`: what reads it wants the cells of CSV as they are written, unless the
-    /// file says otherwise.
-    pub(crate) fn build(&self, as_text: bool) -> Outcome<Arc<dyn Source>> {
+    /// file says otherwise. `symbols`: what [`SourceConfig::symbols_query`] gave.
+    pub(crate) fn build(&self, as_text: bool, symbols: Vec<String>) -> Outcome<Arc<dyn Source>> {
         match self {
             Self::File(config) => Ok(Arc::new(config.build(as_text)?)),
-            Self::Yahoo(config) => config.build(),
+            Self::Yahoo(config) => config.build(symbols),
+        }
+    }
+
+    /// The query over the lake that says whose bars are wanted.
+    pub(crate) fn symbols_query(&self) -> Option<&str> {
+        match self {
+            Self::File(_) => None,
+            Self::Yahoo(config) => config.symbols_query.as_deref(),
         }
     }
 
@@ -191,9 +203,14 @@ fn yahoo_source(section: &Section<'_>) -> SourceConfig {
             chain: ChainConfig::read(section),
         }),
     };
+    let (mut symbols_query, mut spelling) = (None, Vec::new());
     let symbols = match asks {
         YahooAsks::Company(Endpoint::Search) => texts(section),
-        _ => symbols(section),
+        _ => {
+            symbols_query = section.text("symbols_query");
+            spelling = section.pairs("spelling").unwrap_or_default();
+            symbols(section, symbols_query.is_some())
+        }
     };
     let server = section.text("server").and_then(|text| match Url::parse(&text) {
         Ok(url) => Some(url),
@@ -204,6 +221,8 @@ fn yahoo_source(section: &Section<'_>) -> SourceConfig {
     });
     SourceConfig::Yahoo(Box::new(YahooConfig {
         symbols,
+        symbols_query,
+        spelling,
         asks,
         requests_per_second: section.number("requests_per_second"),
         user_agent: section.text("user_agent"),
@@ -222,7 +241,7 @@ fn texts(section: &Section<'_>) -> Vec<Asked> {
     texts.into_iter().map(Asked::same).collect()
 }
 
-fn symbols(section: &Section<'_>) -> Vec<Asked> {
+fn symbols(section: &Section<'_>, has_query: bool) -> Vec<Asked> {
     let mut symbols: Vec<Asked> = section.texts("symbols").unwrap_or_default().into_iter().map(Asked::same).collect();
     if let Some(path) = section.text("symbols_file") {
         match symbols_of(&path) {
@@ -230,16 +249,10 @@ fn symbols(section: &Section<'_>) -> Vec<Asked> {
             Err(error) => section.problem("symbols_file", format!("`{path}` cannot be read: {error}")),
         }
     }
-    // A provider's own spelling: `"BRK.B" = "BRK-B"`.
-    for (symbol, yahoo) in section.pairs("spelling").unwrap_or_default() {
-        for asked in symbols.iter_mut().filter(|it| it.symbol == symbol) {
-            asked.yahoo.clone_from(&yahoo);
-        }
-    }
-    if symbols.is_empty() {
+    if symbols.is_empty() && !has_query {
         section.problem(
             "symbols",
-            "names none; write them as in `[\"AAPL\", \"MSFT\"]`, or one a line in a `symbols_file`",
+            "names none; write them as in `[\"AAPL\", \"MSFT\"]`, one a line in a `symbols_file`, or as a `symbols_query` over the lake",
         );
     }
     symbols
@@ -249,12 +262,20 @@ fn symbols(section: &Section<'_>) -> Vec<Asked> {
 fn symbols_of(path: &str) -> std::io::Result<Vec<String>> {
     let text = std::fs::read_to_string(path)?;
     let symbol = |line: &str| line.split('#').next().unwrap_or_default().trim().to_owned();
-    Ok(text.lines().map(symbol).filter(|it| !it.is_empty()).collect())
+    Ok(text.trim_start_matches('\u{feff}').lines().map(symbol).filter(|it| !it.is_empty()).collect())
 }
 
 impl YahooConfig {
-    fn build(&self) -> Outcome<Arc<dyn Source>> {
-        let (fetch, symbols) = (self.fetch()?, self.symbols.clone());
+    fn build(&self, found: Vec<String>) -> Outcome<Arc<dyn Source>> {
+        let fetch = self.fetch()?;
+        let mut symbols = self.symbols.clone();
+        symbols.extend(found.into_iter().map(Asked::same));
+        // As in `"BRK.B" = "BRK-B"`.
+        for (symbol, yahoo) in &self.spelling {
+            for asked in symbols.iter_mut().filter(|it| it.symbol == *symbol) {
+                asked.yahoo.clone_from(yahoo);
+            }
+        }
         Ok(match &self.asks {
             YahooAsks::Chart(config) => Arc::new(config.build(&fetch, symbols)?),
             YahooAsks::Company(endpoint) => Arc::new(YahooCompany::new(fetch, *endpoint, symbols)),

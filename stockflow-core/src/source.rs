@@ -39,6 +39,11 @@ pub trait Source: Debug + Send + Sync {
     /// Same plan, same rows? Decides what the pipeline can promise.
     fn replay(&self) -> Replay;
 
+    /// How many partitions an epoch takes where the pipeline does not say: what a crash costs at most. `None` is all that are new.
+    fn partitions_per_epoch(&self) -> Option<usize> {
+        None
+    }
+
     /// What the source is, as plain data without secrets: part of the pipeline's identity. Has a field `type`.
     fn definition(&self) -> serde_json::Value;
 }

@@ -67,7 +67,8 @@ pub(super) async fn run(ask: &Ask, client: &YahooArgs, global: &Global) -> Outco
 pub(super) fn symbols(symbols: &SymbolArgs) -> impl Iterator<Item = (String, Value)> {
     let named = Value::Array(symbols.symbols.iter().map(|it| text(it)).collect());
     let file = symbols.symbols_file.as_ref().map(|it| text(&it.display()));
-    entries([("symbols", Some(named)), ("symbols_file", file)])
+    let query = symbols.symbols_query.as_ref().map(|it| text(it));
+    entries([("symbols", Some(named)), ("symbols_file", file), ("symbols_query", query)])
 }
 
 /// The fields that say of which days.

@@ -91,7 +91,7 @@ async fn explain(config: &PipelineConfig) -> Outcome<Vec<Explained>> {
 
 /// What the source has now; an empty table where there is nothing.
 async fn source_relations(config: &PipelineConfig, epoch: &EpochContext) -> Outcome<BTreeMap<String, Relation>> {
-    let source = config.build_source()?;
+    let source = config.build_source(Vec::new())?;
     let everything = EpochLimit { everything: true, ..EpochLimit::default() };
     let Some(plan) = source.plan(&Checkpoint::new(), &everything).await? else {
         return Err(Failure::failed("the source has nothing to read, so its columns are not known")

@@ -14,7 +14,7 @@ mod indicators;
 mod init;
 mod lake;
 mod run;
-mod sql;
+pub(crate) mod sql;
 mod status;
 mod validate;
 

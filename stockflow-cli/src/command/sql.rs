@@ -4,7 +4,9 @@ use std::fs::File;
 use std::io::{BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
+use arrow::compute::cast;
 use arrow::datatypes::{DataType, SchemaRef};
+use datafusion::common::cast::as_string_array;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::context::SQLOptions;
@@ -48,6 +50,24 @@ pub(crate) async fn run(args: SqlArgs, global: &Global) -> Outcome {
         }
     }
     Ok(Exit::Done)
+}
+
+/// The symbols that a query over the lake gives in its first column.
+pub(crate) async fn symbols(query: &str, global: &Global) -> Outcome<Vec<String>> {
+    let session = tables::session()?;
+    tables::register_lake(&session, &global.data_dir).await?;
+    let mut rows = execute(&session, query).await?;
+    let mut symbols = Vec::new();
+    while let Some(batch) = rows.next().await {
+        let batch = batch?;
+        let Some(first) = batch.columns().first() else { continue };
+        let texts = cast(first, &DataType::Utf8)?;
+        symbols.extend(as_string_array(&texts)?.iter().flatten().map(str::to_owned));
+    }
+    if symbols.is_empty() {
+        return Err(Failure::usage("the query for symbols gives none").or_next("try it with `stockflow sql`"));
+    }
+    Ok(symbols)
 }
 
 fn query(text: &str) -> Outcome<String> {

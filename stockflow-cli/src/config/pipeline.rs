@@ -168,14 +168,14 @@ impl PipelineConfig {
 
     /// The source. Where a step takes its cells for numbers with a decimal comma, they come as they are written: a guess
     /// would have read `1.010` as a number with a decimal point.
-    pub(crate) fn build_source(&self) -> Outcome<Arc<dyn Source>> {
+    pub(crate) fn build_source(&self, symbols: Vec<String>) -> Outcome<Arc<dyn Source>> {
         let relation = self.source.relation();
         let reads_source = |idx: usize, step: &NamedStep| match &step.input {
             Some(input) => input == relation,
             None => idx == 0,
         };
         let mut steps = self.steps.iter().enumerate();
-        self.source.build(steps.any(|(idx, step)| step.step.has_decimal_comma() && reads_source(idx, step)))
+        self.source.build(steps.any(|(idx, step)| step.step.has_decimal_comma() && reads_source(idx, step)), symbols)
     }
 
     /// The relation that a sink takes: the one it names, else the last, which without steps is the source's.

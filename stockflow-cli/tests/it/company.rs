@@ -61,6 +61,16 @@ fn insights_are_printed_in_short_and_written_in_full() {
 }
 
 #[test]
+fn a_query_over_the_lake_names_symbols() {
+    let place = Place::empty();
+    run(&place, &["fetch", "DEMO"]).ok();
+    let query = "SELECT symbol FROM bars GROUP BY symbol";
+    run(&place, &["quote", "--symbols-query", query]).ok().prints("| DEMO   | 60.21");
+    run(&place, &["quote", "--symbols-query", "SELECT symbol FROM bars WHERE false"]).code(2).says("gives none");
+    run(&place, &["quote", "--symbols-query", "SELECT symbol FROM bar"]).code(2).says("bar");
+}
+
+#[test]
 fn quotes_symbols_and_actions_are_printed() {
     let place = Place::empty();
     run(&place, &["quote", "DEMO", "GONE"])

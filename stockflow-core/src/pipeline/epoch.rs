@@ -363,8 +363,9 @@ impl<'r, 'p> EpochRun<'r, 'p> {
 
     /// An overwriting sink must not be given less than everything.
     fn check_whole(&self, input: &Input) -> Result<()> {
+        let reached_any = !input.outcome.reached.is_empty();
         match input.outcome.left_out.first() {
-            Some(first) if self.pipeline.mode == Mode::Full && !self.pipeline.may_lack => {
+            Some(first) if self.pipeline.mode == Mode::Full && !(self.pipeline.may_lack && reached_any) => {
                 let reason = format!(
                     "it could not be read ({}), and mode = \"full\" must not replace everything by less; mend or remove it",
                     first.reason

@@ -487,7 +487,11 @@ impl<'a> Runner<'a> {
     fn limit(&self, skip: &BTreeSet<String>) -> EpochLimit {
         EpochLimit {
             // What is read in full is one epoch: an overwriting sink must not get a part.
-            max_partitions: self.pipeline.max_partitions.filter(|_| self.pipeline.mode != Mode::Full),
+            max_partitions: self
+                .pipeline
+                .max_partitions
+                .or_else(|| self.pipeline.source.partitions_per_epoch())
+                .filter(|_| self.pipeline.mode != Mode::Full),
             everything: self.pipeline.mode == Mode::Full,
             skip: skip.clone(),
             ..EpochLimit::default()

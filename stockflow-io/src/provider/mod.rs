@@ -15,7 +15,7 @@ mod doctor;
 mod failure;
 mod files;
 mod key;
-mod rows;
+pub(crate) mod rows;
 mod spelling;
 mod stooq;
 mod yahoo;

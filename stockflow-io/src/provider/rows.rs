@@ -38,7 +38,7 @@ pub(super) fn midnight(date: NaiveDate) -> DateTime<Utc> {
 }
 
 /// The date of the bar in which `date` lies, and the first date after it.
-pub(super) fn period(date: NaiveDate, interval: Interval) -> (NaiveDate, NaiveDate) {
+pub(crate) fn period(date: NaiveDate, interval: Interval) -> (NaiveDate, NaiveDate) {
     let days = |from: NaiveDate, n| from.checked_add_days(Days::new(n)).unwrap_or(NaiveDate::MAX);
     match interval.unit() {
         IntervalUnit::Week => {

@@ -4,7 +4,7 @@ use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use arrow::compute::{concat_batches, filter_record_batch};
 use arrow::datatypes::Date32Type;
 use arrow::error::ArrowError;
-use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
+use chrono::{DateTime, Days, Duration, NaiveDate, NaiveTime, Utc};
 use stockflow_core::schema::{Basis, DeadLetter, action_schema, bar_schema};
 use stockflow_core::transform::Interval;
 use stockflow_core::{Error, ErrorClass, Origin};
@@ -63,18 +63,34 @@ pub(crate) async fn ask(fetch: &dyn Fetch, asking: &BarRequest) -> Result<Found,
     if asking.interval != Interval::DAY || parts.last().is_some_and(|it| it.end < asking.now) {
         let since = Window { start: parts.first().map_or(range.start, |it| it.start), end: asking.now };
         match chart_of(fetch, asking, Interval::DAY, since).await {
-            Ok(chart) => actions = vec![chart.actions],
+            Ok(chart) => {
+                rejects.extend(chart.rejects.into_iter().filter(is_of_action));
+                actions = vec![chart.actions];
+            }
             Err(failure) if failure.kind == FailureKind::Nothing => {}
             Err(other) => return Err(other),
         }
     }
-    if found.iter().all(|it| it.num_rows() == 0)
+    if asking.basis == Basis::Raw && rejects.iter().any(is_of_split) {
+        let reason = "a split in the reply cannot be read, so that prices as traded cannot be told";
+        return Err(Failure::new(FailureKind::Unavailable, reason));
+    }
+    if found.iter().chain(&actions).all(|it| it.num_rows() == 0)
+        && rejects.is_empty()
         && let Some(nothing) = nothing
     {
         return Err(nothing);
     }
     made_one(asking, &found, &actions, rejects)
         .map_err(|error| Failure::new(FailureKind::Unavailable, format!("its replies cannot be put together: {error}")))
+}
+
+fn is_of_action(reject: &DeadLetter) -> bool {
+    reject.partition.starts_with("actions/")
+}
+
+fn is_of_split(reject: &DeadLetter) -> bool {
+    is_of_action(reject) && reject.position.starts_with("splits")
 }
 
 fn made_one(
@@ -88,7 +104,17 @@ fn made_one(
     let bars = wanted(asking, &bars)?;
     let bars = if asking.basis == Basis::Raw { undo_splits(&bars, &actions)? } else { bars };
     let bars = if asking.sub_units { bars } else { in_main_units(&bars)? };
-    Ok(Found { bars, actions: undo_splits_of_actions(&actions, &actions)?, rejects })
+    let actions = undo_splits_of_actions(&actions, &actions)?;
+    Ok(Found { bars, actions: since(asking.from, &actions)?, rejects })
+}
+
+/// Actions on the first wanted date or later: the request begins a day before.
+fn since(first: Option<NaiveDate>, actions: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let Some(first) = first.map(Date32Type::from_naive_date) else { return Ok(actions.clone()) };
+    let wrong = || ArrowError::SchemaError("actions without `date`".to_owned());
+    let dates = actions.column_by_name("date").and_then(|it| it.as_primitive_opt::<Date32Type>()).ok_or_else(wrong)?;
+    let keep: BooleanArray = dates.iter().map(|date| Some(date.is_some_and(|date| date >= first))).collect();
+    filter_record_batch(actions, &keep)
 }
 
 /// The bars of the wanted dates, finished ones unless others are wanted.
@@ -116,7 +142,9 @@ async fn chart_of(
     interval: Interval,
     window: Window,
 ) -> Result<decode::Chart, Failure> {
-    let (begin, end) = (window.start.timestamp().to_string(), window.end.timestamp().to_string());
+    // Yahoo adjusts prices before the open of a split's day, and stamps the split with the open: without a day more it is missing.
+    let after = if window.end >= asking.now { window.end + Duration::days(1) } else { window.end };
+    let (begin, end) = (window.start.timestamp().to_string(), after.timestamp().to_string());
     let interval_text = interval.to_string();
     let parameters = [
         ("interval", interval_text.as_str()),
@@ -140,7 +168,15 @@ fn refused(symbol: &str, error: &ReplyError) -> Failure {
     let kind = match error {
         ReplyError::NoData { .. } => FailureKind::Nothing,
         ReplyError::NotFound { .. } => FailureKind::Unknown,
-        ReplyError::RateLimited { .. } => FailureKind::Throttled,
+        ReplyError::RateLimited { .. } => {
+            let origin = Origin::new(CONNECTOR).symbol(symbol);
+            return Failure::of_all(
+                FailureKind::Throttled,
+                Error::refused(origin, ErrorClass::Transient, error.to_string()),
+            );
+        }
+        // Of one symbol, as far as one reply tells.
+        ReplyError::UnknownEndpoint { .. } | ReplyError::Blocked { .. } => FailureKind::Unavailable,
         ReplyError::TooOld { .. } | ReplyError::Granularity { .. } => FailureKind::Unsupported,
         other if other.class() == ReplyClass::Fatal => {
             let origin = Origin::new(CONNECTOR).symbol(symbol);

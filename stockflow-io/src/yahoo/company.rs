@@ -14,7 +14,7 @@ use stockflow_core::source::{EpochLimit, EpochPlan, Replay, Scan, Source};
 
 use super::CONNECTOR;
 use super::decode::Asked;
-use super::symbols::{Pins, Question, Symbols, position, scan};
+use super::symbols::{Pins, Question, SYMBOLS_PER_EPOCH, Symbols, position, scan};
 use crate::http::Fetch;
 use ask::ask;
 pub use endpoint::Endpoint;
@@ -92,6 +92,10 @@ impl Source for YahooCompany {
 
     fn replay(&self) -> Replay {
         Replay::BestEffort
+    }
+
+    fn partitions_per_epoch(&self) -> Option<usize> {
+        Some(SYMBOLS_PER_EPOCH)
     }
 
     fn definition(&self) -> serde_json::Value {

@@ -8,6 +8,10 @@ use crate::http::{Fetch, FetchError, Request, accept_json};
 
 /// The URL of an endpoint. The last segment may be a symbol and is escaped.
 pub(super) fn url(path: &[&str], parameters: &[(&str, &str)]) -> Result<Url, Failure> {
+    // Such segments vanish from a URL.
+    if path.iter().any(|it| matches!(*it, "" | "." | "..")) {
+        return Err(Failure::Symbol("the symbol makes no URL".to_owned()));
+    }
     let mut url = Url::parse("https://query1.finance.yahoo.com/")
         .map_err(|error| Failure::Symbol(format!("{path:?} makes no URL: {error}")))?;
     if let Ok(mut segments) = url.path_segments_mut() {

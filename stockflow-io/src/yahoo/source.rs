@@ -4,21 +4,21 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
+use chrono::{DateTime, Days, Months, NaiveDate, NaiveTime, Utc};
 use serde::{Deserialize, Serialize};
 use stockflow_core::checkpoint::Checkpoint;
 use stockflow_core::relation::RelationSchema;
 use stockflow_core::schema::{ACTION_KEY, Basis, action_schema, bar_relation};
 use stockflow_core::source::{EpochLimit, EpochPlan, Replay, Scan, Source};
-use stockflow_core::transform::Interval;
+use stockflow_core::transform::{Interval, IntervalUnit};
 use stockflow_core::{Error, Result};
 
 use super::CONNECTOR;
 use super::decode::Asked;
 use super::position::Position;
-use super::symbols::{Found, Pins, Question, Symbols, position, scan_to};
+use super::symbols::{Found, Pins, Question, SYMBOLS_PER_EPOCH, Symbols, position, scan_to};
 use crate::http::Fetch;
-use crate::provider::{BarRequest, Chain, Served, Yahoo};
+use crate::provider::{BarRequest, Chain, Served, Yahoo, rows};
 
 /// Bars and corporate actions of Yahoo Finance.
 ///
@@ -135,6 +135,23 @@ impl YahooSource {
         to.and_then(|to| to.checked_add_days(Days::new(2))).map_or(target, |after| midnight(after).min(target))
     }
 
+    /// From which date on a symbol is read again that was read up to a day.
+    ///
+    /// Two days at least: an exchange's date may be behind the one in UTC, and [`YahooSource::end`] is after the last date. A bar
+    /// wider than a day counts by its first date, which is long past when it is finished.
+    fn again(&self, upto: NaiveDate) -> Option<NaiveDate> {
+        let day = upto.checked_sub_days(Days::new(self.refetch_days.max(2)))?;
+        let n = self.interval.n();
+        let (first, _) = rows::period(day, self.interval);
+        match self.interval.unit() {
+            IntervalUnit::Month => first.checked_sub_months(Months::new(n)),
+            IntervalUnit::Week => first.checked_sub_days(Days::new(7 * u64::from(n))),
+            // Five days of trade are a week.
+            IntervalUnit::Day if n > 1 => first.checked_sub_days(Days::new(u64::from(n) + 2)),
+            _ => Some(first),
+        }
+    }
+
     /// What is to be read of a symbol; `None` if nothing is new.
     fn pin(&self, symbol: &str, from: &Checkpoint, limit: &EpochLimit) -> Result<Option<(Pin, Position)>> {
         let window = limit.window.as_ref();
@@ -147,8 +164,9 @@ impl YahooSource {
                 if known.upto >= end {
                     return Ok(None);
                 }
-                let again = known.upto.date_naive().checked_sub_days(Days::new(self.refetch_days));
-                let start = if self.chain.basis() == Basis::Raw { first.max(again) } else { known.from };
+                // Also where a later start is asked for now: what lies between would never be read.
+                let again = self.again(known.upto.date_naive());
+                let start = if self.chain.basis() == Basis::Raw { known.from.max(again) } else { known.from };
                 let pin =
                     Pin { from: start, to: last, known: true, whole: known.from, before: Some(known.provider.clone()) };
                 Some((pin, Position { upto: end, ..known }))
@@ -236,6 +254,10 @@ impl Source for YahooSource {
 
     fn replay(&self) -> Replay {
         Replay::BestEffort
+    }
+
+    fn partitions_per_epoch(&self) -> Option<usize> {
+        Some(SYMBOLS_PER_EPOCH)
     }
 
     fn definition(&self) -> serde_json::Value {

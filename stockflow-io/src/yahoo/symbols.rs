@@ -23,7 +23,7 @@ use super::decode::Asked;
 use super::failure::Failure;
 
 /// So many symbols an epoch, unless the pipeline says otherwise: what a crash or Ctrl-C costs at most.
-const SYMBOLS_PER_EPOCH: usize = 50;
+pub(super) const SYMBOLS_PER_EPOCH: usize = 50;
 
 /// So many symbols are under way at once; the client's own limit is the one that counts.
 const AT_ONCE: usize = 16;
@@ -66,10 +66,14 @@ impl Symbols {
         pin: impl Fn(&str) -> Result<Option<(P, String)>>,
     ) -> Result<Option<EpochPlan>> {
         let wanted = limit.window.as_ref().map(|it| it.symbols.as_slice()).unwrap_or_default();
-        let most = limit.max_partitions.unwrap_or(SYMBOLS_PER_EPOCH);
+        let most = limit.max_partitions.unwrap_or(usize::MAX);
         let mut pins = Pins { now: self.target(), symbols: BTreeMap::new() };
         let mut upto = from.clone();
-        for asked in &self.asked {
+        // Who was read longest ago comes first, so that a run that is interrupted goes on with the others.
+        let read = |symbol: &str| from.get(symbol).and_then(|it| it.rsplit("..").next());
+        let mut turns: Vec<&Asked> = self.asked.iter().collect();
+        turns.sort_by_key(|it| read(&it.symbol));
+        for asked in turns {
             let symbol = asked.symbol.as_str();
             let is_wanted = wanted.is_empty() || wanted.iter().any(|it| it == symbol);
             if pins.symbols.len() >= most || !is_wanted || limit.skip.contains(symbol) {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::AsArray;
-use arrow::datatypes::Float64Type;
+use arrow::datatypes::{Date32Type, Float64Type};
 use chrono::{DateTime, NaiveDate, Utc};
 use serde_json::{Value, json};
 use stockflow_core::memory::MemorySink;
@@ -13,10 +13,14 @@ use stockflow_core::pipeline::{Pipeline, RunOptions, RunReport, SinkStep, Step};
 use stockflow_core::sink::WriteMode;
 use stockflow_core::store::CheckpointStore;
 use stockflow_core::transform::Clean;
-use stockflow_io::http::Replayer;
-use stockflow_io::yahoo::YahooSource;
+use stockflow_io::http::{HttpClient, Limit, Replayer};
 use stockflow_io::yahoo::decode::Asked;
+use stockflow_io::yahoo::{YahooSession, YahooSource};
 use tempfile::TempDir;
+
+use crate::http::{fast, options};
+use crate::server::Server;
+use crate::server::script::{Script, Trouble, When};
 
 /// 14:30 UTC: New York opens in winter.
 fn open(date: &str) -> i64 {
@@ -53,7 +57,8 @@ fn chart(symbol: &str, currency: &str, bars: &[(&str, f64)], events: &Value) -> 
 fn record(folder: &Path, symbol: &str, period1: i64, period2: DateTime<Utc>, status: u16, body: &Value) {
     let query = format!(
         "interval=1d&period1={period1}&period2={}&events=div%2Csplits%2CcapitalGains&includePrePost=false&includeAdjustedClose=true",
-        period2.timestamp()
+        // A day more than there is, for splits of today.
+        period2.timestamp() + 86_400
     );
     let recording = json!({
         "request": { "url": format!("https://query1.finance.yahoo.com/v8/finance/chart/{symbol}?{query}") },
@@ -189,4 +194,49 @@ async fn an_earlier_start_is_fetched_though_the_symbol_is_up_to_date() {
     );
     world.run(&["AAA"], Some("2024-01-02"), evening).await;
     assert_eq!(world.closes().len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_symbols_arrive_once_each_although_a_third_of_the_requests_is_throttled() {
+    let throttled = Trouble::too_many();
+    let server = Server::start(Script::default().with("/v8", When::Every(3), throttled)).await;
+    let client = HttpClient::new(options(&server, Limit { per_second: 8000.0, ..fast() })).unwrap();
+    let symbols = (0..1000).map(|n| format!("S{n}")).chain(["NONE".to_owned()]);
+    let source = YahooSource::new(Arc::new(YahooSession::new(client)), symbols.map(Asked::same))
+        .between(Some("2024-01-02".parse().unwrap()), Some("2024-01-12".parse().unwrap()))
+        .with_now(at("2024-01-20T00:00:00Z"));
+    let bars = MemorySink::new(WriteMode::Append);
+    let pipeline = Pipeline::builder("thousand")
+        .source(source)
+        .sink(SinkStep::new("bars", bars.clone()).relation("bars"))
+        .store(CheckpointStore::in_memory())
+        .build()
+        .unwrap();
+    let report = pipeline.run(RunOptions::default()).await.unwrap();
+    let left_out: Vec<&str> = report.left_out().map(|it| it.partition.as_str()).collect();
+    assert_eq!((report.epochs.len(), left_out), (21, vec!["NONE"]));
+    let batch = bars.read().unwrap().unwrap();
+    let (symbols, dates) = (batch.column_by_name("symbol").unwrap(), batch.column_by_name("date").unwrap());
+    let dates = dates.as_primitive::<Date32Type>().values().iter();
+    let mut seen: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
+    symbols
+        .as_string::<i32>()
+        .iter()
+        .flatten()
+        .zip(dates)
+        .for_each(|(symbol, &date)| seen.entry(symbol).or_default().push(date));
+    assert_eq!(seen.len(), 1000);
+    for (symbol, dates) in &mut seen {
+        dates.sort_unstable();
+        // The weekdays of 2 to 12 January.
+        assert_eq!(
+            dates.iter().map(|date| date - 19723).collect::<Vec<_>>(),
+            [1, 2, 3, 4, 7, 8, 9, 10, 11],
+            "{symbol}"
+        );
+    }
+    let seen = server.seen();
+    // Bars, and actions up to now, of each; of the unknown one the bars.
+    let n_refused = seen.iter().filter(|seen| !seen.is_good).count();
+    assert!(n_refused > 600 && seen.len() == 2000 + n_refused, "{n_refused} of {}", seen.len());
 }

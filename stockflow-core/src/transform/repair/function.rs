@@ -66,6 +66,9 @@ impl Type {
     }
 }
 
+/// Stands among the rules if there is a table of actions.
+pub(super) const ACTIONS_TOLD: &str = "actions";
+
 /// The columns of a bar that are repaired, in the order of the result's fields.
 pub(super) const CELLS: [Column; 6] =
     [Column::Open, Column::High, Column::Low, Column::Close, Column::Volume, Column::AdjClose];
@@ -219,6 +222,11 @@ impl<'a> Rows<'a> {
         words.split(',').filter_map(|it| it.parse::<Rule>().ok()).collect()
     }
 
+    /// Whether there is a table of actions, be it one without any of this symbol.
+    fn are_actions_told(&self) -> bool {
+        text(self.rules, 0).is_some_and(|it| it.split(',').any(|word| word == ACTIONS_TOLD))
+    }
+
     fn date(&self, row: usize) -> Option<NaiveDate> {
         let day = self.date.is_valid(row).then(|| self.date.value(row))?;
         NaiveDate::from_num_days_from_ce_opt(day.checked_add(UNIX_EPOCH_DAY)?)
@@ -316,11 +324,16 @@ impl Found {
         for (width, places) in series(rows) {
             let bars: Vec<Bar> = places.iter().filter_map(|row| self.bar(rows, *row, &shares)).collect();
             if bars.len() != places.len() {
+                if let Some(first) = places.first() {
+                    self.set_unsettled(*first);
+                }
                 continue;
             }
             let one = Series { bars, actions: actions.clone(), width };
             let finer = if width == Width::Day { whole_days(&within_day) } else { Vec::new() };
-            let context = Context { is_session: Some(&is_session), finer: &finer };
+            let is_raw = |row: &usize| text(rows.basis, *row) == Some(Basis::Raw.as_str());
+            let may_have_splits = !rows.are_actions_told() && places.iter().any(is_raw);
+            let context = Context { is_session: Some(&is_session), finer: &finer, may_have_splits };
             let done = repair(&one, rules, context);
             if let Some(first) = places.first().filter(|_| !done.is_settled) {
                 self.set_unsettled(*first);

@@ -9,7 +9,7 @@ use std::str::FromStr;
 use arrow::datatypes::DataType;
 use async_trait::async_trait;
 use datafusion::functions::core::expr_fn::get_field;
-use datafusion::functions::expr_fn::concat;
+use datafusion::functions::expr_fn::{coalesce, concat};
 use datafusion::functions_aggregate::expr_fn::{count, last_value};
 use datafusion::logical_expr::{JoinType, cast, lit};
 use datafusion::prelude::DataFrame;
@@ -53,7 +53,7 @@ const EXCHANGE: &str = "__exchange";
 ///
 /// | rule | what it undoes | what it needs |
 /// |---|---|---|
-/// | `unit` | prices 100 times too large or too small (pence for pounds), in single values, runs of bars, or all bars before a day | |
+/// | `unit` | prices 100 times too large or too small (pence for pounds), in single values, runs of bars, or all bars before a day | for the last on basis `raw`: the actions, or it might be a split |
 /// | `split` | a split that was not applied, applied twice, or applied to some bars only; volumes too | the split among the actions |
 /// | `dividend` | bars of a day: a dividend missing from the adjusted close, 100 times off, on the wrong day, twice within a week, or with a capital gain within | the dividends among the actions |
 /// | `gap` | zeros and numbers that are not finite become NULL; a bar of a day without any price is put together of the symbol's bars within the day, if the input has them; a lost close or adjusted close is worked out from the factor that its neighbours share | |
@@ -194,6 +194,8 @@ impl Repair {
             number("denominator"),
             known.alias("known"),
         ])?;
+        // A row without a kind would be taken for a bar.
+        let rows = rows.filter(column("kind").is_not_null().and(column("date").is_not_null()))?;
         let newest = |name: &str| last_value(column(name), vec![column("known").sort(true, true)]).alias(name);
         let newest = vec![newest("value"), newest("numerator"), newest("denominator")];
         Ok(Some(rows.aggregate(columns(["symbol", "date", "kind"]), newest)?))
@@ -230,7 +232,8 @@ impl Repair {
             laid_out.extend(of_actions.map(|name| column(name).alias(format!("__{name}"))));
             rows = rows.union(actions.select(laid_out)?)?;
         }
-        let words: Vec<&str> = self.rules.iter().map(|it| it.as_str()).collect();
+        let mut words: Vec<&str> = self.rules.iter().map(|it| it.as_str()).collect();
+        words.extend(self.actions.as_ref().map(|_| function::ACTIONS_TOLD));
         let mut arguments = Vec::new();
         for (name, of_type) in ARGUMENTS {
             let value = match name {
@@ -334,11 +337,11 @@ fn repairs(done: &DataFrame) -> Result<DataFrame> {
 fn wrong_basis(bars: DataFrame) -> Result<DataFrame> {
     let known = vec![lit(Basis::Raw.as_str()), lit(Basis::Split.as_str())];
     let found = bars
-        .filter(column("basis").in_list(known, true))?
+        .filter(column("basis").is_null().or(column("basis").in_list(known, true)))?
         .aggregate(vec![column("symbol"), column("basis")], vec![count(lit(1_i64)).alias("n")])?;
     let text = concat(vec![
         lit("bars on basis `"),
-        column("basis"),
+        coalesce(vec![column("basis"), lit("NULL")]),
         lit("` cannot be repaired: put `repair` before `adjust`"),
     ]);
     note_frame(found, lit("repair.basis"), column("symbol"), column("n"), lit("fail"), text)
@@ -356,7 +359,14 @@ fn unsettled(done: &DataFrame) -> Result<DataFrame> {
 fn counts(repairs: DataFrame) -> Result<DataFrame> {
     let found = repairs.aggregate(vec![column("symbol"), column("rule")], vec![count(lit(1_i64)).alias("n")])?;
     let kind = concat(vec![lit("repair."), column("rule")]);
-    note_frame(found, kind, column("symbol"), column("n"), lit("info"), lit("values were repaired"))
+    note_frame(
+        found,
+        kind,
+        column("symbol"),
+        column("n"),
+        lit("info"),
+        lit("values are repaired in all bars of the symbol"),
+    )
 }
 
 #[cfg(test)]

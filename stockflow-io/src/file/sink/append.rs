@@ -12,6 +12,7 @@ use stockflow_core::token::EpochToken;
 use stockflow_core::{Error, Result};
 
 use super::log::DataFile;
+use super::order::sorting_task;
 use super::{Contents, FileSink, Opened, StagedFiles, attempt, segment};
 use crate::location::origin;
 
@@ -27,9 +28,10 @@ impl FileSink {
         rows: &EpochRows,
         schema: &SchemaRef,
     ) -> Result<Vec<DataFile>> {
-        let task = Arc::new(rows.frame().task_ctx());
+        let partitions = rows.partitions().await?;
+        let task = sorting_task(rows.frame().task_ctx(), partitions.len());
         let mut tasks = Vec::new();
-        for (part, stream) in rows.partitions().await?.into_iter().enumerate() {
+        for (part, stream) in partitions.into_iter().enumerate() {
             let name = attempt::name(&format!("part-{part:05}"), opened.generation, self.format.as_str());
             let target = self.target(format!("epoch={:010}/{name}", epoch.epoch), self.place.clone(), Vec::new());
             let (schema, task) = (Arc::clone(schema), Arc::clone(&task));

@@ -6,12 +6,13 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt64Array};
 use arrow::compute::kernels::cmp::{eq, lt};
 use arrow::compute::{SortOptions, and};
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
+use datafusion::execution::memory_pool::MemoryLimit;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{LexOrdering, PhysicalSortExpr};
@@ -37,8 +38,8 @@ use crate::once::Once;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RowOrder {
-    /// By `symbol`, `interval` (if there is one) and `ts` or else `date`: readers that look for a symbol skip the rest. Rows without
-    /// a symbol or a time stay as they come.
+    /// By `symbol`, `interval` (if there is one) and `ts` or else `date`, NULLs first, equal keys as they come: readers that look for
+    /// a symbol skip the rest. Rows of relations without a symbol or a time stay as they come.
     Symbol,
     /// As they come.
     Arrival,
@@ -58,7 +59,9 @@ impl RowOrder {
 
     /// The columns to sort by.
     fn columns(self, schema: &Schema) -> Vec<usize> {
-        let find = |name: &str| schema.index_of(name).ok();
+        // What has no order cannot be sorted by.
+        let find =
+            |name: &str| schema.index_of(name).ok().filter(|&column| has_order(schema.field(column).data_type()));
         match (self, find("symbol"), find("ts").or_else(|| find("date"))) {
             (Self::Symbol, Some(symbol), Some(time)) => {
                 [Some(symbol), find("interval"), Some(time)].into_iter().flatten().collect()
@@ -87,7 +90,8 @@ impl Target {
         let Some(order) = ordering(&self.order.columns(&schema), &schema) else {
             return self.encode(&self.file, rows).await;
         };
-        if self.format != FileFormat::Parquet {
+        // What does not come back from a file as it went in is sorted before it is written.
+        if self.format != FileFormat::Parquet || !schema.fields().iter().all(|field| comes_back(field.data_type())) {
             return self.encode(&self.file, sorted(order, rows, task)?).await;
         }
         let rest = Rest::default();
@@ -96,9 +100,12 @@ impl Target {
         let first = self.folder.join(&self.file);
         let result = self.sort_all(&first, &schema, order, rest, task).await;
         // Nothing names the first file; should it stay, the next runner removes it.
-        if let Some(meta) = first.exists().await?
-            && let Err(error) = first.delete(&meta.location).await
-        {
+        let removed = match first.exists().await {
+            Ok(Some(meta)) => first.delete(&meta.location).await,
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = removed {
             tracing::debug!(%error, file = self.file, "rows before they were sorted stay until the sink is opened again");
         }
         result
@@ -132,14 +139,42 @@ impl Target {
     }
 }
 
-fn ordering(columns: &[usize], schema: &Schema) -> Option<LexOrdering> {
-    let options = SortOptions { descending: false, nulls_first: true };
-    LexOrdering::new(
-        columns
-            .iter()
-            .map(|&index| PhysicalSortExpr::new(Arc::new(Column::new(schema.field(index).name(), index)), options)),
-    )
+fn has_order(of: &DataType) -> bool {
+    match of {
+        DataType::Dictionary(_, value) => has_order(value),
+        other => !other.is_nested() && !matches!(other, DataType::RunEndEncoded(..)),
+    }
 }
+
+/// Whether Parquet gives a column back in the type that it was written with: keys of dictionaries may be too narrow for what a reader
+/// puts together, and runs are lost.
+fn comes_back(of: &DataType) -> bool {
+    match of {
+        DataType::Dictionary(key, _) => {
+            matches!(**key, DataType::Int32 | DataType::UInt32 | DataType::Int64 | DataType::UInt64)
+        }
+        DataType::RunEndEncoded(..) => false,
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::FixedSizeList(item, _)
+        | DataType::Map(item, _) => comes_back(item.data_type()),
+        DataType::Struct(fields) => fields.iter().all(|field| comes_back(field.data_type())),
+        _ => true,
+    }
+}
+
+fn ordering(columns: &[usize], schema: &Schema) -> Option<LexOrdering> {
+    if columns.is_empty() {
+        return None;
+    }
+    let options = SortOptions { descending: false, nulls_first: true };
+    let key = |name: &str, index: usize| PhysicalSortExpr::new(Arc::new(Column::new(name, index)), options);
+    let keys = columns.iter().map(|&index| key(schema.field(index).name(), index));
+    LexOrdering::new(keys.chain([key(ARRIVAL, schema.fields().len())]))
+}
+
+/// The place of a row in the stream, which keeps equal keys as they came.
+const ARRIVAL: &str = "__arrival";
 
 fn sorted(
     order: LexOrdering,
@@ -147,8 +182,39 @@ fn sorted(
     task: Arc<TaskContext>,
 ) -> Result<SendableRecordBatchStream> {
     let schema = rows.schema();
-    let source = StreamingTableExec::try_new(schema, vec![Once::partition(rows)], None, [], false, None)?;
-    Ok(execute_stream(Arc::new(SortExec::new(order, Arc::new(source))), task)?)
+    let mut fields: Vec<_> = schema.fields().iter().cloned().collect();
+    fields.push(Arc::new(Field::new(ARRIVAL, DataType::UInt64, false)));
+    let numbered = Arc::new(Schema::new(fields));
+    let out = Arc::clone(&numbered);
+    let mut next = 0_u64;
+    let rows = rows.map(move |batch| {
+        let batch = batch?;
+        let end = next + batch.num_rows() as u64;
+        let mut columns = batch.columns().to_vec();
+        columns.push(Arc::new(UInt64Array::from_iter_values(next..end)));
+        next = end;
+        Ok(RecordBatch::try_new(Arc::clone(&out), columns)?)
+    });
+    let rows = Once::partition(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&numbered), rows)));
+    let source = StreamingTableExec::try_new(numbered, vec![rows], None, [], false, None)?;
+    let sorted = execute_stream(Arc::new(SortExec::new(order, Arc::new(source))), task)?;
+    let plain = Arc::clone(&schema);
+    let sorted = sorted.map(move |batch| {
+        let mut columns = batch?.columns().to_vec();
+        columns.pop();
+        Ok(RecordBatch::try_new(Arc::clone(&plain), columns)?)
+    });
+    Ok(Box::pin(RecordBatchStreamAdapter::new(schema, sorted)))
+}
+
+/// The task in which the rows of so many files are sorted at a time: what each sort sets aside for its merge, whether it needs it or
+/// not, must fit into the pool together with the others.
+pub(super) fn sorting_task(task: TaskContext, files: usize) -> Arc<TaskContext> {
+    let config = task.session_config().clone();
+    let MemoryLimit::Finite(limit) = task.memory_pool().memory_limit() else { return Arc::new(task) };
+    let share = limit / (8 * files.max(1));
+    let set_aside = config.options().execution.sort_spill_reservation_bytes.min(share);
+    Arc::new(task.with_session_config(config.with_sort_spill_reservation_bytes(set_aside)))
 }
 
 /// Where rows go from the first batch on that is not in order.
@@ -217,7 +283,6 @@ fn falls(before: &[ArrayRef], after: &[ArrayRef]) -> Result<bool, ArrowError> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use arrow::array::{Date32Array, Float64Array, StringArray};
-    use arrow::datatypes::{DataType, Field};
     use datafusion::execution::memory_pool::FairSpillPool;
     use datafusion::execution::runtime_env::RuntimeEnvBuilder;
     use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext};
@@ -300,10 +365,24 @@ mod tests {
         }
         let (rows, _) = written(RowOrder::Symbol, stream(&[&[A1, B1], &[NONE]]), task()).await;
         assert_eq!(rows, [NONE, A1, B1], "NULLs stand first");
+        let twice = [(Some("A"), 1, 7.5), (Some("A"), 1, 6.5), (Some("A"), 1, 8.5)];
+        let (rows, _) = written(RowOrder::Symbol, stream(&[&[B1], &twice]), task()).await;
+        assert_eq!(rows, [twice[0], twice[1], twice[2], B1], "equal keys keep their order");
         let (rows, file) = written(RowOrder::Symbol, stream(&[]), task()).await;
         assert!(rows.is_empty() && !file.contains("-sorted"));
         let (rows, _) = written(RowOrder::Arrival, stream(&[&[B1, A1], &[A2]]), task()).await;
         assert_eq!(rows, [B1, A1, A2]);
+    }
+
+    #[test]
+    fn only_what_has_an_order_is_sorted_by() {
+        let list = DataType::List(Arc::new(Field::new_list_field(DataType::Utf8, true)));
+        let words = |key| DataType::Dictionary(Box::new(key), Box::new(DataType::Utf8));
+        for (of, columns) in [(DataType::Utf8View, 2), (words(DataType::Int8), 2), (list, 0)] {
+            let fields = vec![Field::new("symbol", of, true), Field::new("ts", DataType::Date32, true)];
+            assert_eq!(RowOrder::Symbol.columns(&Schema::new(fields)).len(), columns);
+        }
+        assert!(comes_back(&words(DataType::Int32)) && !comes_back(&words(DataType::Int8)));
     }
 
     #[tokio::test]

@@ -1,7 +1,5 @@
 //! Mode overwrite: one object, written beside its place and moved there.
 
-use std::sync::Arc;
-
 use futures::TryStreamExt;
 use object_store::ObjectStoreExt;
 use parquet::arrow::ParquetRecordBatchStreamBuilder;
@@ -12,6 +10,7 @@ use stockflow_core::token::EpochToken;
 use stockflow_core::{Error, Result};
 
 use super::log::{DataFile, Entry, beside};
+use super::order::sorting_task;
 use super::{Contents, FileSink, Opened, StagedFiles, attempt, encode, fenced};
 use crate::file::decode::{ParquetReader, pin_of};
 use crate::file::format::FileFormat;
@@ -25,7 +24,7 @@ impl FileSink {
         let file = attempt::name("staged", opened.generation, self.format.as_str());
         let footer =
             vec![KeyValue::new(TOKEN.into(), epoch.to_string()), KeyValue::new(SINK.into(), opened.sink.to_string())];
-        let task = Arc::new(rows.frame().task_ctx());
+        let task = sorting_task(rows.frame().task_ctx(), 1);
         self.target(file, beside(&self.place), footer).write(rows.stream().await?, task).await
     }
 

@@ -163,6 +163,8 @@ pub(crate) struct Context<'a> {
     pub(crate) is_session: Option<&'a dyn Fn(NaiveDate) -> Option<bool>>,
     /// Bars of the same symbol on the same basis, of a smaller width. May be empty.
     pub(crate) finer: &'a [Bar],
+    /// Prices as traded, whose splits are not told: a step of 100 for good may be a split.
+    pub(crate) may_have_splits: bool,
 }
 
 impl fmt::Debug for Context<'_> {
@@ -170,6 +172,7 @@ impl fmt::Debug for Context<'_> {
         f.debug_struct("Context")
             .field("is_session", &self.is_session.map(|_| "fn"))
             .field("finer", &self.finer.len())
+            .field("may_have_splits", &self.may_have_splits)
             .finish()
     }
 }
@@ -314,7 +317,7 @@ impl Work {
             split::apply(self, split::Size::LikeUnits);
         }
         if rules.unit {
-            unit::apply(self);
+            unit::apply(self, context);
         }
         if rules.split {
             split::apply(self, split::Size::Any);

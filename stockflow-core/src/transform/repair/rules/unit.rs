@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::number::{log, median, spread_near};
-use super::{Column, Rule, Work};
+use super::{Column, Context, Rule, Work};
 
 /// Pence to the pound, cents to the rand, agorot to the shekel.
 const UNIT: f64 = 100.0;
@@ -56,13 +56,13 @@ const LEAST_BARS: usize = 3;
 ///
 /// # Basis
 ///
-/// Any. Volume is left as it is.
-pub(super) fn apply(work: &mut Work) {
+/// Split-adjusted; on prices as traded whose splits are not told only what comes back is an error. Volume is left as it is.
+pub(super) fn apply(work: &mut Work, context: Context<'_>) {
     if work.bars.len() < LEAST_BARS {
         return;
     }
-    let prices = Exponents::of(work, &Column::PRICES, &BTreeMap::new());
-    let adjusted = Exponents::of(work, &[Column::AdjClose], &prices.lasting);
+    let prices = Exponents::of(work, &Column::PRICES, &BTreeMap::new(), context.may_have_splits);
+    let adjusted = Exponents::of(work, &[Column::AdjClose], &prices.lasting, context.may_have_splits);
     let Some(right) = prices.right(work) else { return };
     let up: Arc<str> = Arc::from("100 times too small: in another unit than the series");
     let down: Arc<str> = Arc::from("100 times too large: in another unit than the series");
@@ -90,7 +90,7 @@ pub(super) fn apply(work: &mut Work) {
 fn restore_order(work: &mut Work, row: usize, [_, high, low, _]: [bool; 4]) {
     let why: Arc<str> = Arc::from("rounded in the other unit: taken from open and close");
     let bar = work.bars[row];
-    let ends = || [bar.open, bar.close].into_iter().flatten();
+    let ends = || [bar.open, bar.close].into_iter().flatten().filter(|it| *it > 0.0 && it.is_finite());
     if let Some(value) = bar.low.filter(|_| low) {
         work.set(row, Column::Low, Some(ends().fold(value, f64::min)), Rule::Unit, &why);
     }
@@ -110,7 +110,7 @@ struct Exponents {
 impl Exponents {
     /// Walks the bars. `decided`: what other columns have found of lasting changes; close and adjusted close go
     /// together.
-    fn of(work: &Work, columns: &[Column], decided: &BTreeMap<usize, bool>) -> Self {
+    fn of(work: &Work, columns: &[Column], decided: &BTreeMap<usize, bool>, may_have_splits: bool) -> Self {
         let mut found = Self { cells: Vec::new(), rows: Vec::new(), lasting: BTreeMap::new() };
         let mut level: Option<f64> = None;
         let mut levels = Vec::new();
@@ -136,12 +136,12 @@ impl Exponents {
             found.rows.push(row);
             found.cells.push(cells);
         }
-        found.drop_lasting(&levels, decided);
+        found.drop_lasting(&levels, decided, may_have_splits);
         found
     }
 
     /// Takes back the changes that never come back and are not exact: all that is older moves along.
-    fn drop_lasting(&mut self, levels: &[f64], decided: &BTreeMap<usize, bool>) {
+    fn drop_lasting(&mut self, levels: &[f64], decided: &BTreeMap<usize, bool>, may_have_splits: bool) {
         let known: Vec<(usize, i32)> = self.rows.iter().enumerate().filter_map(|(row, n)| Some((row, (*n)?))).collect();
         let mut earlier = Counts::of(known.iter().map(|(_, n)| *n));
         let mut later = Counts::default();
@@ -157,7 +157,7 @@ impl Exponents {
             // The walk took the jump out of the levels: what is left is how far it was from exact.
             let rest = (levels[place] - levels[place - 1]).abs();
             let bound = (TIGHT * spread_near(levels, place)).clamp(TIGHT_AT_LEAST, TIGHT_AT_MOST);
-            let counts = decided.get(&row).copied().unwrap_or(rest <= bound);
+            let counts = !may_have_splits && decided.get(&row).copied().unwrap_or(rest <= bound);
             self.lasting.insert(row, counts);
             if !counts {
                 self.shift(row, newer_end, shift);

@@ -38,7 +38,7 @@ fn same(a: &Bar, b: &Bar) -> bool {
 /// Whether all is as it was, and how many rows are wrong that were not before.
 fn judge(case: &Case) -> (bool, usize) {
     let is_session = |date: chrono::NaiveDate| Some(date.weekday() != Weekday::Sat);
-    let context = Context { is_session: Some(&is_session), finer: &case.finer };
+    let context = Context { is_session: Some(&is_session), finer: &case.finer, may_have_splits: false };
     let repaired = repair(&case.broken, Rules::ALL, context);
     assert!(repaired.is_settled);
     let got = repaired.series;

@@ -76,7 +76,7 @@ proptest! {
     #[test]
     fn nothing_panics_and_twice_is_once(series in series(), finer in vec(bar(), 0..10)) {
         let is_session = |date: NaiveDate| (date.ordinal() > 30).then_some(!date.ordinal().is_multiple_of(5));
-        for context in [Context::default(), Context { is_session: Some(&is_session), finer: &finer }] {
+        for context in [Context::default(), Context { is_session: Some(&is_session), finer: &finer, may_have_splits: false }] {
             let once = repair(&series, Rules::ALL, context);
             let twice = repair(&once.series, Rules::ALL, context);
             prop_assert_eq!(text(&once.series), text(&twice.series));
