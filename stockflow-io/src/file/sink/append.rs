@@ -29,7 +29,7 @@ impl FileSink {
         schema: &SchemaRef,
     ) -> Result<Vec<DataFile>> {
         let partitions = rows.partitions().await?;
-        let task = sorting_task(rows.frame().task_ctx(), partitions.len());
+        let task = sorting_task(rows.frame().task_ctx(), partitions.len())?;
         let mut tasks = Vec::new();
         for (part, stream) in partitions.into_iter().enumerate() {
             let name = attempt::name(&format!("part-{part:05}"), opened.generation, self.format.as_str());

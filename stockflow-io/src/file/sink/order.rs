@@ -12,7 +12,8 @@ use arrow::compute::{SortOptions, and};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
-use datafusion::execution::memory_pool::MemoryLimit;
+use datafusion::execution::memory_pool::{FairSpillPool, MemoryLimit};
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{LexOrdering, PhysicalSortExpr};
@@ -207,14 +208,26 @@ fn sorted(
     Ok(Box::pin(RecordBatchStreamAdapter::new(schema, sorted)))
 }
 
-/// The task in which the rows of so many files are sorted at a time: what each sort sets aside for its merge, whether it needs it or
-/// not, must fit into the pool together with the others.
-pub(super) fn sorting_task(task: TaskContext, files: usize) -> Arc<TaskContext> {
+/// What sorting may take in memory before it goes to disk.
+const MOST: usize = 256 << 20;
+/// What it takes however little there is: less than a few batches cannot be merged.
+const LEAST: usize = 16 << 20;
+
+/// The task in which the rows of so many files are sorted at a time.
+///
+/// It has a pool of its own, a quarter of the query's: what computes the rows holds on to its memory while they are sorted, and takes
+/// all there is, so that a sort could not even begin.
+pub(super) fn sorting_task(task: TaskContext, files: usize) -> Result<Arc<TaskContext>> {
+    let limit = match task.memory_pool().memory_limit() {
+        MemoryLimit::Finite(limit) => (limit / 4).clamp(LEAST, MOST),
+        _ => MOST,
+    };
+    let pool = Arc::new(FairSpillPool::new(limit));
+    let runtime = RuntimeEnvBuilder::from_runtime_env(&task.runtime_env()).with_memory_pool(pool).build_arc()?;
     let config = task.session_config().clone();
-    let MemoryLimit::Finite(limit) = task.memory_pool().memory_limit() else { return Arc::new(task) };
-    let share = limit / (8 * files.max(1));
-    let set_aside = config.options().execution.sort_spill_reservation_bytes.min(share);
-    Arc::new(task.with_session_config(config.with_sort_spill_reservation_bytes(set_aside)))
+    let set_aside = config.options().execution.sort_spill_reservation_bytes.min(limit / (8 * files.max(1)));
+    let config = config.with_sort_spill_reservation_bytes(set_aside);
+    Ok(Arc::new(task.with_session_config(config).with_runtime(runtime)))
 }
 
 /// Where rows go from the first batch on that is not in order.
@@ -283,8 +296,7 @@ fn falls(before: &[ArrayRef], after: &[ArrayRef]) -> Result<bool, ArrowError> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use arrow::array::{Date32Array, Float64Array, StringArray};
-    use datafusion::execution::memory_pool::FairSpillPool;
-    use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+    use datafusion::execution::memory_pool::MemoryConsumer;
     use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext};
 
     use super::*;
@@ -387,16 +399,18 @@ mod tests {
 
     #[tokio::test]
     async fn what_does_not_fit_into_memory_is_sorted_on_disk() {
-        let runtime =
-            RuntimeEnvBuilder::new().with_memory_pool(Arc::new(FairSpillPool::new(4 << 20))).build_arc().unwrap();
-        let config = SessionConfig::new().with_sort_spill_reservation_bytes(256 << 10);
-        let task = SessionContext::new_with_config_rt(config, runtime).task_ctx();
+        // Another has taken all there is.
+        let runtime = RuntimeEnvBuilder::new().with_memory_limit(4 << 20, 1.0).build_arc().unwrap();
+        let taken = MemoryConsumer::new("another").register(&runtime.memory_pool);
+        taken.try_grow(4 << 20).unwrap();
+        let session = SessionContext::new_with_config_rt(SessionConfig::new(), runtime);
+        let task = sorting_task(TaskContext::from(&session.state()), 3).unwrap();
         let names: Vec<&'static str> = (0..100).map(|it| &*format!("S{it:02}").leak()).collect();
         let days: Vec<Vec<Row>> =
-            (0..3000).map(|day| names.iter().map(|name| (Some(*name), day, f64::from(day))).collect()).collect();
+            (0..6000).map(|day| names.iter().map(|name| (Some(*name), day, f64::from(day))).collect()).collect();
         let batches: Vec<&[Row]> = days.iter().map(Vec::as_slice).collect();
         let (rows, _) = written(RowOrder::Symbol, stream(&batches), task).await;
-        assert_eq!(rows.len(), 300_000);
+        assert_eq!(rows.len(), 600_000);
         assert!(rows.is_sorted_by_key(|row| (row.0, row.1)));
     }
 }

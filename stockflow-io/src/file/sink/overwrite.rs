@@ -24,7 +24,7 @@ impl FileSink {
         let file = attempt::name("staged", opened.generation, self.format.as_str());
         let footer =
             vec![KeyValue::new(TOKEN.into(), epoch.to_string()), KeyValue::new(SINK.into(), opened.sink.to_string())];
-        let task = sorting_task(rows.frame().task_ctx(), 1);
+        let task = sorting_task(rows.frame().task_ctx(), 1)?;
         self.target(file, beside(&self.place), footer).write(rows.stream().await?, task).await
     }
 
