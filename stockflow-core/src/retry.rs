@@ -160,6 +160,10 @@ impl<T: Source> Source for Retry<T> {
         self.inner.replay()
     }
 
+    fn partitions_per_epoch(&self) -> Option<usize> {
+        self.inner.partitions_per_epoch()
+    }
+
     fn definition(&self) -> serde_json::Value {
         self.inner.definition()
     }
@@ -248,6 +252,10 @@ impl<T: Source> Source for RateLimit<T> {
 
     fn replay(&self) -> Replay {
         self.inner.replay()
+    }
+
+    fn partitions_per_epoch(&self) -> Option<usize> {
+        self.inner.partitions_per_epoch()
     }
 
     fn definition(&self) -> serde_json::Value {
