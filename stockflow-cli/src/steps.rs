@@ -212,12 +212,12 @@ fn repair(section: &Section<'_>) -> StepConfig {
     if let Some(actions) = section.text("actions") {
         step = step.with_actions(actions);
     }
-    match (section.text("calendar"), section.text("exchange_column")) {
-        (None, None) => {}
-        (Some(exchange), None) => step = step.with_calendar(exchange),
-        (None, Some(column)) => step = step.with_exchange_column(column),
-        _ => section.problem("calendar", "is one of `calendar` and `exchange_column`, not both"),
-    }
+    step = exchange(
+        section,
+        step,
+        |step, exchange| step.with_calendar(exchange),
+        |step, column| step.with_exchange_column(column),
+    );
     StepConfig::Repair(step)
 }
 
@@ -249,6 +249,24 @@ fn adjust(section: &Section<'_>) -> StepConfig {
     })
 }
 
+/// Gives a step the exchange whose calendar counts, if one is named.
+fn exchange<T>(
+    section: &Section<'_>,
+    step: T,
+    with_calendar: fn(T, String) -> T,
+    with_column: fn(T, String) -> T,
+) -> T {
+    match (section.text("calendar"), section.text("exchange_column")) {
+        (None, None) => step,
+        (Some(exchange), None) => with_calendar(step, exchange),
+        (None, Some(column)) => with_column(step, column),
+        _ => {
+            section.problem("calendar", "is one of `calendar` and `exchange_column`, not both");
+            step
+        }
+    }
+}
+
 fn quality(section: &Section<'_>) -> StepConfig {
     let mut step = Quality::new();
     if let Some(threshold) = section.number("jump") {
@@ -257,12 +275,12 @@ fn quality(section: &Section<'_>) -> StepConfig {
     if let Some(actions) = section.text("actions") {
         step = step.with_actions(actions);
     }
-    match (section.text("calendar"), section.text("exchange_column")) {
-        (None, None) => {}
-        (Some(exchange), None) => step = step.with_calendar(exchange),
-        (None, Some(column)) => step = step.with_exchange_column(column),
-        _ => section.problem("calendar", "is one of `calendar` and `exchange_column`, not both"),
-    }
+    step = exchange(
+        section,
+        step,
+        |step, exchange| step.with_calendar(exchange),
+        |step, column| step.with_exchange_column(column),
+    );
     StepConfig::Quality(step)
 }
 

@@ -52,6 +52,8 @@ fn insights_are_printed_in_short_and_written_in_full() {
     run(&place, &["insights", "DEMO", "--to", "csv"]).ok();
     // Again, with a symbol that cannot be had: the others are there.
     run(&place, &["insights", "DEMO", "GONE", "--to", "csv"]).code(3).prints("GONE: unknown symbol");
+    // With none that can be had the files stay as they are.
+    run(&place, &["insights", "GONE", "--to", "csv"]).code(1).says("must not replace everything by less");
     let text = place.read("stockflow-data/fetched/insights.csv");
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines.len(), 2, "{text}");

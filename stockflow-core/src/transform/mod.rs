@@ -5,6 +5,7 @@ pub mod interval;
 mod adjust;
 mod aggregate;
 mod clean;
+mod exchange;
 mod expr;
 mod function;
 mod indicators;

@@ -79,6 +79,7 @@ async fn one(endpoint: &Endpoint, fetch: &dyn Fetch, now: DateTime<Utc>) -> Exam
     examined.missing = known.difference(&there).cloned().collect();
     examined.new = there.difference(&known).cloned().collect();
     match (endpoint.rows)(&reply, now) {
+        Ok(0) => examined.reason = Some("the reply can be read and holds nothing".to_owned()),
         Ok(rows) => (examined.ok, examined.rows) = (true, rows),
         Err(reason) => examined.reason = Some(reason),
     }
@@ -126,7 +127,7 @@ fn yahoo(now: DateTime<Utc>) -> Vec<Endpoint> {
             fields: &["currency", "exchange", "quoteType", "regularMarketPrice", "regularMarketTime", "symbol"],
             rows: |reply, now| {
                 let asked = SymbolRequest::new(["AAPL"], now);
-                decode::quote(&reply.into(), &asked).map(|_| 1).map_err(|error| error.to_string())
+                decode::quote(&reply.into(), &asked).map(|it| it.quotes.num_rows()).map_err(|error| error.to_string())
             },
         },
         Endpoint {
@@ -140,7 +141,9 @@ fn yahoo(now: DateTime<Utc>) -> Vec<Endpoint> {
             fields: &decode::HOLDER_MODULES,
             rows: |reply, now| {
                 let asked = SymbolRequest::new(["AAPL"], now);
-                decode::holders(&reply.into(), &asked).map(|_| 1).map_err(|error| error.to_string())
+                decode::holders(&reply.into(), &asked)
+                    .map(|it| it.breakdown.num_rows())
+                    .map_err(|error| error.to_string())
             },
         },
         Endpoint {
@@ -151,7 +154,9 @@ fn yahoo(now: DateTime<Utc>) -> Vec<Endpoint> {
             fields: &["companySnapshot", "events", "instrumentInfo", "recommendation", "reports", "sigDevs", "symbol"],
             rows: |reply, now| {
                 let asked = SymbolRequest::new(["AAPL"], now);
-                decode::insights(&reply.into(), &asked).map(|_| 1).map_err(|error| error.to_string())
+                decode::insights(&reply.into(), &asked)
+                    .map(|it| it.summary.num_rows())
+                    .map_err(|error| error.to_string())
             },
         },
         Endpoint {

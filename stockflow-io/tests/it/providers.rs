@@ -232,6 +232,15 @@ async fn an_examination_says_what_is_missing_and_what_is_new() {
     let found = examine("stooq", &fetch(&server), Some(&key()), now).await;
     assert_eq!((found[0].missing.clone(), found[0].new.clone()), (vec!["Volume".into()], vec!["Trades".into()]));
     let server = Server::start(Script::default()).await;
+    let empty = Trouble::Answer {
+        status: 200,
+        headers: Vec::new(),
+        body: r#"{"quoteResponse":{"result":[],"error":null}}"#.to_owned(),
+    };
+    let nothing = Server::start(Script::default().with("/v7", When::Always, empty)).await;
+    let found = examine("yahoo", &fetch(&nothing), None, now).await;
+    let quote = found.iter().find(|it| it.endpoint == "quote").unwrap();
+    assert!(!quote.ok && quote.rows == 0 && quote.reason.is_some(), "{quote:?}");
     let found = examine("alpha_vantage", &fetch(&server), None, now).await;
     assert!(found.iter().all(|it| !it.ok && it.reason.is_some()), "{found:?}");
 }

@@ -31,10 +31,8 @@ pub(super) fn gaps(rows: &DataFrame, exchange: Option<Expr>) -> Result<DataFrame
 
 /// `symbol`, `interval` and `date` of every session of an exchange between two bars that follow each other.
 fn missed_sessions(rows: &DataFrame, exchange: Expr) -> Result<DataFrame> {
-    let days = rows.clone().aggregate(
-        columns(["symbol", "interval", "date"]),
-        vec![max(cast(exchange, DataType::Utf8)).alias("exchange")],
-    )?;
+    let days =
+        rows.clone().aggregate(columns(["symbol", "interval", "date"]), vec![max(exchange).alias("exchange")])?;
     let before = running(lag(column("date"), Some(1), None), &QUALITY_KEY, vec![ascending(column("date"))])?;
     let days = days.select(vec![
         column("symbol"),

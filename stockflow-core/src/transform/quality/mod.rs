@@ -12,13 +12,12 @@ use datafusion::logical_expr::{Expr, ExprFunctionExt, JoinType, cast, lit, when}
 use datafusion::prelude::DataFrame;
 use serde_json::json;
 
+use super::exchange::Exchange;
 use super::expr::{column, columns, finite, require, shared};
 use super::udf::required;
 use super::{Outputs, Scope, Transform};
 use crate::context::EpochContext;
 use crate::error::{Error, Result};
-use crate::market::Calendar;
-use crate::market::sql::unknown;
 use crate::relation::{REVISION, Relation, Relations};
 use crate::schema::PRICE_COLUMNS;
 
@@ -81,15 +80,6 @@ pub struct Quality {
     exchange: Option<Exchange>,
 }
 
-/// What says on which exchange a symbol trades.
-#[derive(Debug, Clone)]
-enum Exchange {
-    /// All symbols trade on this one.
-    Given(String),
-    /// This column of the bars has its name.
-    Column(String),
-}
-
 impl Default for Quality {
     fn default() -> Self {
         Self { threshold: 0.25, actions: None, exchange: None }
@@ -119,7 +109,7 @@ impl Quality {
     }
 
     /// Counts gaps by the calendar of one exchange, which is that of all symbols: `XNYS`, `NYSE`, `24/7`, or whatever
-    /// [`Calendar::of`] finds.
+    /// [`Calendar::of`](crate::market::Calendar::of) finds.
     #[must_use]
     pub fn with_calendar(mut self, exchange: impl Into<String>) -> Self {
         self.exchange = Some(Exchange::Given(exchange.into()));
@@ -162,24 +152,17 @@ impl Transform for Quality {
                 format!("{} is not a finite number above zero", self.threshold),
             ));
         }
-        if let Some(Exchange::Given(name)) = &self.exchange
-            && Calendar::of(name).is_none()
-        {
-            return Err(Error::parameter(STEP, "calendar", unknown(name)));
+        if let Some(exchange) = &self.exchange {
+            exchange.check(STEP)?;
         }
         let input = inputs.input()?;
         let mut needed = vec!["symbol", "interval", "ts", "date", "volume", "adj_close", "basis"];
         needed.extend(PRICE_COLUMNS);
-        if let Some(Exchange::Column(name)) = &self.exchange
-            && !needed.contains(&name.as_str())
-        {
-            needed.push(name);
+        if let Some(exchange) = &self.exchange {
+            exchange.need(&mut needed);
         }
         require(STEP, input, &needed)?;
-        let exchange = self.exchange.as_ref().map(|it| match it {
-            Exchange::Given(name) => lit(name.as_str()),
-            Exchange::Column(name) => column(name),
-        });
+        let exchange = self.exchange.as_ref().map(Exchange::expr);
         let rows = shared(epoch, input.frame.clone().select(columns(needed))?).await?;
         let all = named(counts(&rows)?, "")?;
         let gaps = named(gap::gaps(&rows, exchange)?, "gap_")?;
@@ -201,10 +184,8 @@ impl Transform for Quality {
     fn definition(&self) -> serde_json::Value {
         let mut definition = json!({ "type": STEP, "threshold": self.threshold, "actions": self.actions });
         // Only where it is given: pipelines without a calendar stay the same ones.
-        match &self.exchange {
-            Some(Exchange::Given(name)) => definition["calendar"] = json!(name),
-            Some(Exchange::Column(name)) => definition["exchange_column"] = json!(name),
-            None => {}
+        if let Some(exchange) = &self.exchange {
+            exchange.define(&mut definition);
         }
         definition
     }

@@ -20,13 +20,12 @@ pub use function::window_functions;
 pub use rules::Rule as RepairRule;
 
 use self::function::{ARGUMENTS, CELLS, Type};
+use super::exchange::Exchange;
 use super::expr::{all_columns, ascending, column, columns, null, one_of, require, shared, whole};
 use super::udf::required;
 use super::{Outputs, Scope, Transform, note_frame};
 use crate::context::EpochContext;
 use crate::error::{Error, Result};
-use crate::market::Calendar;
-use crate::market::sql::unknown;
 use crate::relation::{AS_OF, REVISION, Relation, Relations};
 use crate::schema::{BAR_KEY, Basis, PRICE_COLUMNS};
 
@@ -104,15 +103,6 @@ pub struct Repair {
     exchange: Option<Exchange>,
 }
 
-/// What says on which exchange a symbol trades.
-#[derive(Debug, Clone)]
-enum Exchange {
-    /// All symbols trade on this one.
-    Given(String),
-    /// This column of the bars has its name.
-    Column(String),
-}
-
 impl Default for Repair {
     fn default() -> Self {
         Self { rules: BTreeSet::from(RepairRule::ALL), actions: None, exchange: None }
@@ -157,7 +147,7 @@ impl Repair {
         self
     }
 
-    /// The calendar of one exchange, which is that of all symbols: `XNYS`, `NYSE`, `24/7`, or whatever [`Calendar::of`] finds.
+    /// The calendar of one exchange, which is that of all symbols: `XNYS`, `NYSE`, `24/7`, or whatever [`Calendar::of`](crate::market::Calendar::of) finds.
     #[must_use]
     pub fn with_calendar(mut self, exchange: impl Into<String>) -> Self {
         self.exchange = Some(Exchange::Given(exchange.into()));
@@ -206,8 +196,7 @@ impl Repair {
         let own: Vec<String> = bars.schema().fields().iter().map(|it| it.name().clone()).collect();
         let of_actions = ["kind", "value", "numerator", "denominator"];
         let exchange = match &self.exchange {
-            Some(Exchange::Given(name)) => lit(name.as_str()),
-            Some(Exchange::Column(name)) => cast(column(name), DataType::Utf8),
+            Some(exchange) => exchange.expr(),
             None => null(&DataType::Utf8)?,
         };
         let mut of_bars = all_columns(&bars);
@@ -260,18 +249,14 @@ fn argument(name: &str) -> DataType {
 #[async_trait]
 impl Transform for Repair {
     async fn apply(&self, inputs: &Relations, epoch: &EpochContext) -> Result<Outputs> {
-        if let Some(Exchange::Given(name)) = &self.exchange
-            && Calendar::of(name).is_none()
-        {
-            return Err(Error::parameter(STEP, "calendar", unknown(name)));
+        if let Some(exchange) = &self.exchange {
+            exchange.check(STEP)?;
         }
         let input = inputs.input()?;
         let mut needed = vec!["symbol", "interval", "ts", "date", "volume", "adj_close", "basis"];
         needed.extend(PRICE_COLUMNS);
-        if let Some(Exchange::Column(name)) = &self.exchange
-            && !needed.contains(&name.as_str())
-        {
-            needed.push(name);
+        if let Some(exchange) = &self.exchange {
+            exchange.need(&mut needed);
         }
         require(STEP, input, &needed)?;
         let bars = shared(epoch, input.frame.clone()).await?;
@@ -312,10 +297,8 @@ impl Transform for Repair {
     fn definition(&self) -> serde_json::Value {
         let rules: Vec<&str> = self.rules.iter().map(|it| it.as_str()).collect();
         let mut definition = json!({ "type": STEP, "rules": rules, "actions": self.actions });
-        match &self.exchange {
-            Some(Exchange::Given(name)) => definition["calendar"] = json!(name),
-            Some(Exchange::Column(name)) => definition["exchange_column"] = json!(name),
-            None => {}
+        if let Some(exchange) = &self.exchange {
+            exchange.define(&mut definition);
         }
         definition
     }
