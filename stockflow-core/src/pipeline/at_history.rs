@@ -7,6 +7,7 @@ use futures::StreamExt;
 
 use super::builder::{HistoryStep, Pipeline, Step};
 use super::carry::Carries;
+use super::companion::Companions;
 use super::compare::{Compared, Touched};
 use super::graph::Base;
 use super::state::State;
@@ -33,6 +34,8 @@ pub(crate) struct AtHistory {
     pub(crate) states: EpochStates,
     /// Queries that go on from state.
     pub(crate) carries: Carries,
+    /// What is remembered beside it.
+    pub(crate) companions: Companions,
 }
 
 impl AtHistory {
@@ -65,6 +68,7 @@ impl AtHistory {
         rebuild: bool,
         state: &State,
         carries: Carries,
+        companions: Companions,
     ) -> Self {
         let relations = stateful(pipeline, &carries);
         let goes_on = |symbol: &String, touched: &Touched| {
@@ -94,6 +98,7 @@ impl AtHistory {
             fresh,
             late,
             carries,
+            companions,
         }
     }
 }
@@ -149,39 +154,57 @@ fn stateful(pipeline: &Pipeline, carries: &Carries) -> BTreeSet<String> {
 
 /// As [`Graph::keeps_state`](super::graph::Graph::keeps_state).
 pub(crate) fn keeps_state(pipeline: &Pipeline, carries: &Carries, name: &str) -> bool {
+    goes_on(pipeline, carries, name).is_some_and(|it| it.has_state)
+}
+
+/// How a relation's new rows of fresh symbols come out of the epoch's own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct GoesOn {
+    /// From what indicators were left with.
+    pub(crate) has_state: bool,
+    /// With companions, which reach the earlier bars of late symbols.
+    pub(crate) has_companions: bool,
+}
+
+/// Between a relation and the history relation is nothing but steps that give a row for each row, worked out from it, from
+/// what indicators were left with, and from companions.
+pub(crate) fn goes_on(pipeline: &Pipeline, carries: &Carries, name: &str) -> Option<GoesOn> {
     let mut name = name.to_owned();
-    let mut has_state = false;
+    let mut found = GoesOn::default();
     loop {
         if pipeline.history.as_ref().is_some_and(|history| history.relation == name) {
-            return has_state;
+            return Some(found);
         }
-        let Some((idx, step)) = pipeline.step_of(&name).and_then(|idx| Some((idx, pipeline.steps.get(idx)?))) else {
-            return false;
-        };
-        if step.name != name || !step.transform.reads().is_empty() {
-            return false;
+        let idx = pipeline.step_of(&name)?;
+        let step = pipeline.steps.get(idx)?;
+        let reads = step.transform.reads();
+        if step.name != name || !reads.iter().all(|read| pipeline.companions.contains_key(read)) {
+            return None;
         }
         if let Some(carry) = carries.get(&name) {
-            has_state |= carry.has_windows;
-        } else if !is_one_to_one(step) {
-            return false;
+            found.has_state |= carry.has_windows;
+        } else if !is_one_to_one(pipeline, step) {
+            return None;
+        } else if !reads.is_empty() {
+            found.has_companions = true;
         } else if step.transform.scope() != Scope::Row {
             if !step.transform.keeps_state() {
-                return false;
+                return None;
             }
-            has_state = true;
+            found.has_state = true;
         }
         name = pipeline.step_input(idx);
     }
 }
 
 /// Whether a step gives one row per row under the same key, worked out from that row and earlier ones.
-pub(crate) fn is_one_to_one(step: &Step) -> bool {
+pub(crate) fn is_one_to_one(pipeline: &Pipeline, step: &Step) -> bool {
     let definition = step.transform.definition();
     match definition.get("type").and_then(serde_json::Value::as_str) {
         Some("indicators") => true,
-        // An action reaches back to the first bar; the ratio stands in the bar itself.
-        Some("adjust") => definition.get("by").is_some_and(|by| by == "ratio"),
+        // The ratio stands in the bar itself. An action reaches back to the first bar, and where it is a companion's its
+        // symbol is late; a reference table tells nobody which of its rows are new.
+        Some("adjust") => step.transform.reads().iter().all(|read| pipeline.companions.contains_key(read)),
         _ => false,
     }
 }

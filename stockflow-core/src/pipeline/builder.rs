@@ -110,6 +110,8 @@ pub struct Pipeline {
     pub(crate) sinks: Vec<SinkStep>,
     pub(crate) dead_letters: Option<Arc<dyn Sink>>,
     pub(crate) history: Option<HistoryStep>,
+    /// What is remembered beside the history relation and read after it.
+    pub(crate) companions: BTreeMap<String, Arc<dyn History>>,
     pub(crate) tables: BTreeMap<String, Arc<dyn TableProvider>>,
     pub(crate) store: CheckpointStore,
     pub(crate) mode: Mode,
@@ -135,6 +137,7 @@ impl Pipeline {
             sinks: Vec::new(),
             dead_letters: None,
             history: None,
+            companions: BTreeMap::new(),
             tables: BTreeMap::new(),
             store: None,
             mode: Mode::default(),
@@ -207,6 +210,7 @@ pub struct Builder {
     sinks: Vec<SinkStep>,
     dead_letters: Option<Arc<dyn Sink>>,
     history: Option<HistoryStep>,
+    companions: BTreeMap<String, Arc<dyn History>>,
     tables: BTreeMap<String, Arc<dyn TableProvider>>,
     store: Option<CheckpointStore>,
     mode: Mode,
@@ -265,6 +269,15 @@ impl Builder {
     #[must_use]
     pub fn history(mut self, relation: impl Into<String>, history: Arc<dyn History>) -> Self {
         self.history = Some(HistoryStep { relation: relation.into(), history });
+        self
+    }
+
+    /// Names a relation beside the history relation, such as corporate actions, and the table that a sink keeps of it: steps after
+    /// the history relation see all of it, not only what is new. A symbol with a new or changed row is computed again from
+    /// its first bar on. Without such a step the table is not looked at.
+    #[must_use]
+    pub fn companion(mut self, relation: impl Into<String>, history: Arc<dyn History>) -> Self {
+        self.companions.insert(relation.into(), history);
         self
     }
 
@@ -355,13 +368,14 @@ impl Builder {
         let name = self.name.clone();
         let invalid = |reason: String| Error::InvalidPipeline { pipeline: name.clone(), reason };
         let source = self.source.ok_or_else(|| invalid("it has no source".into()))?;
-        let pipeline = Pipeline {
+        let mut pipeline = Pipeline {
             name: self.name,
             source,
             steps: self.steps,
             sinks: self.sinks,
             dead_letters: self.dead_letters,
             history: self.history,
+            companions: self.companions,
             tables: self.tables,
             store: self.store.unwrap_or_else(CheckpointStore::in_memory),
             mode: self.mode,
@@ -373,6 +387,7 @@ impl Builder {
             runtime: self.runtime,
             threads: self.threads,
         };
+        pipeline.companions = pipeline.companions_read();
         pipeline.check_names().map_err(invalid)?;
         pipeline.check_relations().map_err(invalid)?;
         pipeline.check_modes().map_err(invalid)?;
@@ -479,18 +494,33 @@ impl Pipeline {
         }
     }
 
+    /// The companions that a step after the history relation reads.
+    fn companions_read(&self) -> BTreeMap<String, Arc<dyn History>> {
+        let after = self.steps.iter().filter(|step| self.is_after_history(&step.name));
+        let read: Vec<String> = after.flat_map(|step| step.transform.reads()).collect();
+        let is_read = |name: &String| read.contains(name) && !self.is_after_history(name);
+        self.companions
+            .iter()
+            .filter(|(name, _)| is_read(name))
+            .map(|(name, it)| (name.clone(), Arc::clone(it)))
+            .collect()
+    }
+
     fn check_history(&self) -> Check {
         if self.mode == Mode::Full {
             return Ok(());
         }
         let given: Vec<String> = self.source.relations().into_iter().map(|relation| relation.name).collect();
+        let is_given = |name: &String| {
+            (given.contains(name) || self.step_of(name).is_some()) && !self.companions.contains_key(name)
+        };
         for step in self.steps.iter().filter(|step| self.is_after_history(&step.name)) {
             // An epoch holds only what is new of it, and nothing remembers the rest.
             if let Some(beside) =
-                step.transform.reads().iter().find(|read| given.contains(read) && !self.is_after_history(read))
+                step.transform.reads().iter().find(|read| is_given(read) && !self.is_after_history(read))
             {
                 return Err(format!(
-                    "step `{}` comes after the history relation, but of `{beside}` it would only see what is new; give it as a reference table instead, or set mode = \"full\"",
+                    "step `{}` comes after the history relation, but of `{beside}` it would only see what is new; let a sink of type `delta` keep it, give it as a reference table instead, or set mode = \"full\"",
                     step.name
                 ));
             }

@@ -154,7 +154,7 @@ fn within_reach(
 }
 
 /// The rows of `e` that are not in `h` by key, or differ from it and have a higher version.
-fn changed_sql(relation: &Relation, key: &[String], known: &DataFrame) -> String {
+pub(crate) fn changed_sql(relation: &Relation, key: &[String], known: &DataFrame) -> String {
     let on: Vec<String> = key.iter().map(|column| format!("e.{0} = h.{0}", quote(column))).collect();
     let newer = match &relation.version {
         Some(version) => format!("e.{0} > h.{0}", quote(version)),
@@ -293,15 +293,7 @@ impl Compared {
         let table = history.table(version, symbols.as_deref()).await?;
         let known = epoch.session.read_table(table)?;
         let schema = self.changed.schema();
-        let columns = self.columns_of(&known);
-        let on: Vec<String> = self.key.iter().map(|column| format!("e.{0} = h.{0}", quote(column))).collect();
-        let names: Vec<String> = schema.fields().iter().map(|field| quote(field.name())).collect();
-        let sql = format!(
-            "SELECT {} FROM h LEFT ANTI JOIN e ON {} UNION ALL SELECT {} FROM e",
-            columns.join(", "),
-            on.join(" AND "),
-            names.join(", ")
-        );
+        let sql = merged_sql(&schema, &self.key, &columns_as(&schema, &known));
         let session = child(epoch, &[("e", changed.frame.clone()), ("h", known)])?;
         Ok(changed.with_frame(session.sql(&sql).await?).with_unique_keys())
     }
@@ -331,23 +323,21 @@ impl Compared {
     ) -> Result<Relation> {
         let symbols: Vec<String> = self.touched.keys().cloned().collect();
         let known = epoch.session.read_table(history.table(version, (!all).then_some(&symbols)).await?)?;
-        let sql = format!("SELECT {} FROM h", self.columns_of(&known).join(", "));
+        let sql = format!("SELECT {} FROM h", columns_as(&self.changed.schema(), &known).join(", "));
         Ok(self.changed.with_frame(child(epoch, &[("h", known)])?.sql(&sql).await?).with_unique_keys())
     }
 
-    /// The relation's columns as they are to be taken from `h`.
-    fn columns_of(&self, known: &DataFrame) -> Vec<String> {
-        let columns = self.changed.schema();
-        let column = |field: &Arc<Field>| {
-            let name = quote(field.name());
-            let value = if known.schema().has_column_with_unqualified_name(field.name()) {
-                format!("h.{name}")
-            } else {
-                "NULL".into()
-            };
-            format!("arrow_cast({value}, '{}') AS {name}", field.data_type())
-        };
-        columns.fields().iter().map(column).collect()
+    /// Treats these symbols as late from their first bar, with or without a bar in this epoch.
+    ///
+    /// One whose bars all stand in this epoch is computed over all of them as it is.
+    pub(crate) fn touch(&mut self, symbols: BTreeSet<String>) {
+        for symbol in symbols {
+            let unseen = Touched { first: i64::MIN, last: i64::MIN, late: true, known: true, basis: None };
+            let touched = self.touched.entry(symbol).or_insert(unseen);
+            if touched.known {
+                (touched.first, touched.late) = (i64::MIN, true);
+            }
+        }
     }
 
     /// Treats every symbol of the history as late from its first bar.
@@ -388,6 +378,32 @@ impl Compared {
     pub(crate) fn touched_table(&self, epoch: &EpochContext) -> Result<DataFrame> {
         times_table(epoch, "first", self.touched.iter().map(|(symbol, touched)| (symbol, touched.first)).collect())
     }
+}
+
+/// Columns of `schema` as they are to be taken from `h`.
+pub(crate) fn columns_as(schema: &Schema, known: &DataFrame) -> Vec<String> {
+    let column = |field: &Arc<Field>| {
+        let name = quote(field.name());
+        let value = if known.schema().has_column_with_unqualified_name(field.name()) {
+            format!("h.{name}")
+        } else {
+            "NULL".into()
+        };
+        format!("arrow_cast({value}, '{}') AS {name}", field.data_type())
+    };
+    schema.fields().iter().map(column).collect()
+}
+
+/// The rows of `h`, whose columns are taken so, that `e` does not replace, and those of `e`.
+pub(crate) fn merged_sql(schema: &Schema, key: &[String], columns: &[String]) -> String {
+    let on: Vec<String> = key.iter().map(|column| format!("e.{0} = h.{0}", quote(column))).collect();
+    let names: Vec<String> = schema.fields().iter().map(|field| quote(field.name())).collect();
+    format!(
+        "SELECT {} FROM h LEFT ANTI JOIN e ON {} UNION ALL SELECT {} FROM e",
+        columns.join(", "),
+        on.join(" AND "),
+        names.join(", ")
+    )
 }
 
 fn times_table(epoch: &EpochContext, name: &str, times: Vec<(&String, i64)>) -> Result<DataFrame> {

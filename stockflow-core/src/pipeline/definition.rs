@@ -30,7 +30,7 @@ impl Definition {
             .enumerate()
             .map(|(idx, step)| json!({"name": step.name, "input": pipeline.step_input(idx), "transform": step.transform.definition()}))
             .collect();
-        let body = json!({
+        let mut body = json!({
             "engine": ENGINE,
             "mode": pipeline.mode,
             "late": pipeline.late,
@@ -39,6 +39,9 @@ impl Definition {
             "history": pipeline.history.as_ref().map(|history| &history.relation),
             "tables": pipeline.tables.keys().collect::<Vec<_>>(),
         });
+        if !pipeline.companions.is_empty() {
+            body["companions"] = pipeline.companions.keys().cloned().collect();
+        }
         let sinks = pipeline.sinks.iter().map(|sink| {
             (sink.name.clone(), json!({"relation": pipeline.sink_relation(sink), "sink": sink.sink.definition()}))
         });

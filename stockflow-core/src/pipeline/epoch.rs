@@ -17,6 +17,7 @@ use datafusion::prelude::DataFrame;
 use super::at_history::{AtHistory, EpochStates};
 use super::builder::{DEAD_LETTER_SINK, LatePolicy, Mode, Pipeline, SinkStep};
 use super::carry::carries;
+use super::companion::{Companion, Companions};
 use super::compare::{Compared, child, compare, quote};
 use super::counted::{CountedTable, RowCount};
 use super::graph::{Base, Graph};
@@ -354,6 +355,7 @@ impl<'r, 'p> EpochRun<'r, 'p> {
                     reached: base.delta(&input.outcome.reached),
                     spool: objects,
                     left_out: input.outcome.left_out.clone(),
+                    notes: input.outcome.notes.clone(),
                     rejects,
                 })
             })
@@ -394,6 +396,7 @@ impl<'r, 'p> EpochRun<'r, 'p> {
         let read_again = rebuild && self.intent.from_start;
         let state = self.state().await?;
         let known_carries = self.runner.carries.clone();
+        let companion_versions = self.intent.companions.clone();
         let compared = self
             .step("compare", None, async {
                 let mut relation = if nothing_read {
@@ -418,14 +421,34 @@ impl<'r, 'p> EpochRun<'r, 'p> {
                 }
                 let kept =
                     if read_again { compared.not_given_again(&context, history, version.as_deref()).await? } else { 0 };
+                let mut companions = Companions::new();
+                for (name, table) in &pipeline.companions {
+                    let relation = if nothing_read {
+                        planned(pipeline, &context, name).await?
+                    } else {
+                        graph.relation(name, Base::Epoch).await?
+                    };
+                    let version = companion_versions.get(name).cloned().flatten();
+                    let companion = Companion::compare(&context, name, &relation, table, version, &compared).await?;
+                    compared.touch(companion.reached(&context, &compared).await?);
+                    companions.insert(name.clone(), companion);
+                }
                 let compared = Arc::new(compared);
                 let columns = compared.changed.schema();
                 let carries = match known_carries {
                     Some((of, carries)) if of == columns => carries,
                     _ => carries(pipeline, &context, &compared.changed).await?,
                 };
-                let at_history =
-                    AtHistory::new(pipeline, step, &compared, version.clone(), rebuild, &state, carries.clone());
+                let at_history = AtHistory::new(
+                    pipeline,
+                    step,
+                    &compared,
+                    version.clone(),
+                    rebuild,
+                    &state,
+                    carries.clone(),
+                    companions,
+                );
                 graph.set_history(at_history);
                 Ok((letters, compared, kept, (columns, carries)))
             })
@@ -502,7 +525,8 @@ impl<'r, 'p> EpochRun<'r, 'p> {
         let folder = self.folder.clone();
         let mut letters = std::mem::take(&mut self.letters);
         letters.extend(input.outcome.rejects.iter().cloned());
-        let own_notes = std::mem::take(&mut self.notes);
+        let mut own_notes = std::mem::take(&mut self.notes);
+        own_notes.extend(input.outcome.notes.iter().cloned());
         let connector = self.connector();
         let letters_notes = self
             .step("refuse", None, async {
@@ -1012,7 +1036,8 @@ async fn spooled(
     base: Checkpoint,
 ) -> Result<Input> {
     let known = pipeline.source.relations();
-    let mut given = reference_tables(pipeline, context)?;
+    // A relation that the source has got since is empty.
+    let mut given = empty_input(pipeline, context)?;
     let mut rows = BTreeMap::new();
     for (name, objects) in &read.spool {
         let (schema, batches) = spool::read_objects(store, objects).await?;
@@ -1034,7 +1059,7 @@ async fn spooled(
     };
     let mut reached = base;
     reached.apply(&read.reached);
-    let outcome = ScanOutcome { reached, rejects, left_out: read.left_out.clone() };
+    let outcome = ScanOutcome { reached, rejects, left_out: read.left_out.clone(), notes: read.notes.clone() };
     Ok(Input { given, outcome, rows, unread: None })
 }
 

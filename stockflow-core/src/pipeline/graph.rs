@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use datafusion::prelude::DataFrame;
 
-use super::at_history::{AtHistory, keeps_state};
+use super::at_history::{AtHistory, GoesOn, goes_on, keeps_state};
 use super::builder::Pipeline;
 use super::carry::Carry;
 use super::clock::refuse_volatile;
@@ -68,6 +68,7 @@ pub(crate) struct Graph<'a> {
     /// What stands at the history relation, and its rows by base.
     at_history: Option<AtHistory>,
     views: HashMap<Base, Relation>,
+    companions: HashMap<(String, Base), Relation>,
     done: HashMap<(usize, Base), BTreeMap<String, Relation>>,
     /// Rejects and notes; of each step only those of the first base that it was computed over.
     pub(crate) side: Vec<SideOutputs>,
@@ -82,6 +83,7 @@ impl<'a> Graph<'a> {
             given,
             at_history: None,
             views: HashMap::new(),
+            companions: HashMap::new(),
             done: HashMap::new(),
             side: Vec::new(),
             scopes: HashMap::new(),
@@ -106,6 +108,11 @@ impl<'a> Graph<'a> {
     /// a row for each row, at least one of them with indicators, and all of those keep a state.
     pub(crate) fn keeps_state(&self, name: &str) -> bool {
         self.at_history.as_ref().is_some_and(|it| keeps_state(self.pipeline, &it.carries, name))
+    }
+
+    /// How a relation's new rows of fresh symbols come out of the epoch's own, if they do.
+    pub(crate) fn goes_on(&self, name: &str) -> Option<GoesOn> {
+        goes_on(self.pipeline, &self.at_history.as_ref()?.carries, name)
     }
 
     /// How a query goes on from state, if it does.
@@ -137,6 +144,15 @@ impl<'a> Graph<'a> {
             }
             let relation = at_history.view(self.epoch, base).await?;
             self.views.insert(base, relation.clone());
+            return Ok(relation);
+        }
+        if let Some(companion) = self.at_history.as_ref().and_then(|it| it.companions.get(name)) {
+            let place = (name.to_owned(), base);
+            if let Some(relation) = self.companions.get(&place) {
+                return Ok(relation.clone());
+            }
+            let relation = companion.view(self.epoch, base).await?;
+            self.companions.insert(place, relation.clone());
             return Ok(relation);
         }
         if let Some(relation) = self.given.get(name) {

@@ -7,6 +7,7 @@ mod at_history;
 mod builder;
 mod carry;
 mod clock;
+mod companion;
 mod compare;
 mod counted;
 mod definition;

@@ -60,7 +60,7 @@ async fn changed_part(
         // A step that is scoped by its plan is known once it has been applied to something.
         graph.relation(name, Base::Epoch).await?;
     }
-    if !whole && graph.keeps_state(name) {
+    if !whole && graph.goes_on(name).is_some_and(|it| it.has_state || it.has_companions) {
         return from_state(graph, epoch, compared, name).await;
     }
     let scope = graph.scope_after_history(name);
@@ -110,7 +110,7 @@ async fn tell_gone(graph: &mut Graph<'_>, compared: &Compared, name: &str, relat
     Ok(())
 }
 
-/// The rows of a relation whose indicators go on from state: fresh symbols over the epoch alone, late ones over their
+/// The rows of a relation that goes on with the epoch's bars: fresh symbols over the epoch alone, late ones over their
 /// history, from the first changed bar on.
 async fn from_state(graph: &mut Graph<'_>, epoch: &EpochContext, compared: &Compared, name: &str) -> Result<Relation> {
     let (has_fresh, has_late) = graph
@@ -178,7 +178,8 @@ fn keeps_time(pipeline: &Pipeline, name: &str) -> bool {
     }
     let Some(idx) = pipeline.step_of(name) else { return false };
     let Some(step) = pipeline.steps.get(idx) else { return false };
-    (step.transform.scope() == Scope::Row || is_one_to_one(step)) && keeps_time(pipeline, &pipeline.step_input(idx))
+    (step.transform.scope() == Scope::Row || is_one_to_one(pipeline, step))
+        && keeps_time(pipeline, &pipeline.step_input(idx))
 }
 
 /// Adds the revision to derived rows: a recomputed row must win although its bar is old.
@@ -207,6 +208,6 @@ fn may_drop(graph: &Graph<'_>, name: &str) -> bool {
     let Some((idx, step)) = pipeline.step_of(name).and_then(|idx| Some((idx, pipeline.steps.get(idx)?))) else {
         return false;
     };
-    let drops = graph.carry(&step.name).map_or_else(|| !is_one_to_one(step), |it| it.drops);
+    let drops = graph.carry(&step.name).map_or_else(|| !is_one_to_one(pipeline, step), |it| it.drops);
     drops || may_drop(graph, &pipeline.step_input(idx))
 }

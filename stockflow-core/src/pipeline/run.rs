@@ -651,6 +651,11 @@ impl<'a> Runner<'a> {
             }
             None => None,
         };
+        let mut companions = BTreeMap::new();
+        for (name, table) in &self.pipeline.companions {
+            let version = self.pipeline.backoff.retry("history", || table.version());
+            companions.insert(name.clone(), self.step("history", None, version).await?);
+        }
         Ok(Intent {
             epoch,
             kind,
@@ -659,6 +664,7 @@ impl<'a> Runner<'a> {
             upto: plan.from.delta(&plan.upto),
             pins: plan.pins,
             history,
+            companions,
             definition: self.definition.fingerprint(),
             rows: plan.rows,
             reads_nothing: false,
@@ -698,7 +704,10 @@ impl<'a> Runner<'a> {
         let is_target = |sink: &&SinkStep| match kind {
             EpochKind::Rebuild { sink: Some(only) } => sink.name == *only,
             // Only what comes after the history relation knows a window; the others have had their rows.
-            EpochKind::Backfill { .. } => self.pipeline.is_after_history(&self.pipeline.sink_relation(sink)),
+            EpochKind::Backfill { .. } => {
+                let relation = self.pipeline.sink_relation(sink);
+                self.pipeline.is_after_history(&relation) || self.pipeline.companions.contains_key(&relation)
+            }
             _ => true,
         };
         self.pipeline.sinks.iter().filter(is_target).collect()

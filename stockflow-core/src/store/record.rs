@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::CheckpointDelta;
+use crate::pipeline::Note;
 use crate::source::{LeftOut, Window};
 use crate::token::EpochToken;
 
@@ -95,6 +96,9 @@ pub struct Intent {
     pub pins: serde_json::Value,
     /// The history's version that the epoch compares with.
     pub history: Option<String>,
+    /// The versions of the tables beside the history, by relation.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub companions: BTreeMap<String, Option<String>>,
     /// Fingerprint of the pipeline's definition.
     pub definition: String,
     /// About how many rows.
@@ -119,6 +123,9 @@ pub struct Read {
     /// Partitions that could not be read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<LeftOut>,
+    /// What is to be told of what was read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<Note>,
     /// The object that holds what the source refused.
     pub rejects: Option<String>,
 }

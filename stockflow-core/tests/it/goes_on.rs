@@ -2,13 +2,10 @@
 //! relations with several readers.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 use arrow::array::{ArrayRef, StringArray};
 use arrow::record_batch::RecordBatch;
-use datafusion::datasource::TableProvider;
-use stockflow_core::Result;
-use stockflow_core::history::History;
 use stockflow_core::memory::{MemorySink, MemorySource};
 use stockflow_core::pipeline::{Builder, Pipeline, RunOptions, SinkStep, Step};
 use stockflow_core::sink::WriteMode;
@@ -16,26 +13,7 @@ use stockflow_core::store::CheckpointStore;
 use stockflow_core::testing::{bars, bars_relation};
 use stockflow_core::transform::{Aggregate, Indicators, Period, Sql};
 
-use crate::support::{Same, seen};
-
-/// The lake's table, and how often somebody looked into it.
-#[derive(Debug, Clone)]
-struct Watched {
-    lake: MemorySink,
-    n_looks: Arc<AtomicUsize>,
-}
-
-#[async_trait::async_trait]
-impl History for Watched {
-    async fn version(&self) -> Result<Option<String>> {
-        self.lake.version().await
-    }
-
-    async fn table(&self, version: &str, symbols: Option<&[String]>) -> Result<Arc<dyn TableProvider>> {
-        self.n_looks.fetch_add(1, Ordering::SeqCst);
-        self.lake.table(version, symbols).await
-    }
-}
+use crate::support::{Same, Watched, seen};
 
 /// Bars of a symbol, all of an interval.
 fn of(symbol: &str, interval: &str, closes: &[(i32, f64)], as_of: i64) -> RecordBatch {
@@ -54,7 +32,7 @@ async fn run(epochs: &[Vec<RecordBatch>], steps: impl Fn(Builder) -> Builder) ->
     let source = MemorySource::new([bars_relation()]);
     let (lake, computed) = (MemorySink::new(WriteMode::Merge), MemorySink::new(WriteMode::Merge));
     let store = CheckpointStore::in_memory();
-    let watched = Watched { lake: lake.clone(), n_looks: Arc::default() };
+    let watched = Watched::new(&lake);
     for epoch in epochs {
         watched.n_looks.store(0, Ordering::SeqCst);
         epoch.iter().for_each(|batch| source.push("rows", "bars", batch.clone()));

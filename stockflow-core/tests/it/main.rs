@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, unreachable_pub)]
 
 mod adapters;
+mod companion;
 mod crash;
 mod derived;
 mod epochs;

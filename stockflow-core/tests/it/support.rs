@@ -1,8 +1,11 @@
 //! A small pipeline over the twins: bars in, bars and a moving average out.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow::record_batch::RecordBatch;
+use datafusion::datasource::TableProvider;
+use stockflow_core::history::History;
 use stockflow_core::memory::{MemorySink, MemorySource};
 use stockflow_core::pipeline::{Builder, Pipeline, RunOptions, RunReport, SinkStep, Step};
 use stockflow_core::sink::WriteMode;
@@ -62,6 +65,31 @@ impl Transform for Same {
 
     fn definition(&self) -> serde_json::Value {
         serde_json::json!({"type": "same"})
+    }
+}
+
+/// The lake's table, and how often somebody looked into it.
+#[derive(Debug, Clone)]
+pub struct Watched {
+    lake: MemorySink,
+    pub n_looks: Arc<AtomicUsize>,
+}
+
+impl Watched {
+    pub fn new(lake: &MemorySink) -> Self {
+        Self { lake: lake.clone(), n_looks: Arc::default() }
+    }
+}
+
+#[async_trait::async_trait]
+impl History for Watched {
+    async fn version(&self) -> Result<Option<String>> {
+        self.lake.version().await
+    }
+
+    async fn table(&self, version: &str, symbols: Option<&[String]>) -> Result<Arc<dyn TableProvider>> {
+        self.n_looks.fetch_add(1, Ordering::SeqCst);
+        self.lake.table(version, symbols).await
     }
 }
 

@@ -11,7 +11,6 @@ use datafusion::prelude::DataFrame;
 use datafusion::scalar::ScalarValue;
 
 use super::{FACTOR, SHARES, STEP};
-use crate::context::EpochContext;
 use crate::error::Result;
 use crate::relation::{AS_OF, Relation};
 use crate::schema::Basis;
@@ -27,12 +26,7 @@ const BAR: i32 = 1;
 ///
 /// Bars and actions of a symbol are laid out as one series by date. Running products from the end give each bar the
 /// actions after it.
-pub(super) async fn factors(
-    bars: DataFrame,
-    actions: Relation,
-    target: Basis,
-    epoch: &EpochContext,
-) -> Result<DataFrame> {
+pub(super) async fn factors(bars: DataFrame, actions: Relation, target: Basis) -> Result<DataFrame> {
     require(STEP, &actions, &["symbol", "date", "kind", "value", "numerator", "denominator"])?;
     let names: Vec<String> = bars.schema().fields().iter().map(|it| it.name().clone()).collect();
     let series = bars
@@ -41,7 +35,6 @@ pub(super) async fn factors(
         .select(vec![column("symbol").alias("__symbol"), column("interval")])?;
     let events = by_date(actions)?.join(series, JoinType::Inner, &["symbol"], &["__symbol"], None)?;
     let laid_out = as_bars(&bars, events)?.union(with_events(&bars)?)?;
-    let _ = epoch;
     let split_after = running(product(column("__split")), &SERIES, backwards())?;
     let rows = with(laid_out, "__shares_after", split_after)?;
     // Closes as traded: a split-adjusted one is multiplied back.

@@ -2,10 +2,13 @@
 
 mod action;
 
+use arrow::datatypes::{DataType, Date32Type};
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use datafusion::common::ScalarValue;
 use datafusion::functions::expr_fn::{concat, nullif};
 use datafusion::functions_aggregate::expr_fn::count;
-use datafusion::logical_expr::{Expr, lit, when};
+use datafusion::logical_expr::{Expr, cast, lit, when};
 use datafusion::prelude::DataFrame;
 use serde_json::json;
 
@@ -13,7 +16,7 @@ use super::expr::{all_columns, column, finite, require, shared};
 use super::{Outputs, Scope, Transform, note_frame};
 use crate::context::EpochContext;
 use crate::error::{Error, Result};
-use crate::relation::{REVISION, Relation, Relations};
+use crate::relation::{AS_OF, REVISION, Relation, Relations};
 use crate::schema::{BAR_KEY, Basis, PRICE_COLUMNS};
 
 /// What the adjustment is read from.
@@ -48,7 +51,7 @@ pub enum AdjustBy {
 /// ```
 ///
 /// `d` is the dividend per share on the ex-date's terms, `r` the ratio numerator / denominator of a split on the same date
-/// (1 without one), `p` the last close as traded before the ex-date.
+/// (1 without one), `p` the last close as traded before the ex-date. With [`Adjust::as_of`] only actions count that were known then.
 /// By actions the volume is divided by `S(t)`: one old share is several new ones. By the ratio it stays as traded, since the
 /// ratio does not tell splits from dividends.
 ///
@@ -65,6 +68,14 @@ pub enum AdjustBy {
 pub struct Adjust {
     target: Basis,
     by: AdjustBy,
+    known: Option<Known>,
+}
+
+/// Which actions were known at a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Known {
+    at: DateTime<Utc>,
+    strict: bool,
 }
 
 const STEP: &str = "adjust";
@@ -82,18 +93,29 @@ impl Default for Adjust {
 impl Adjust {
     /// To total return, by the ratio `adj_close / close`.
     pub fn by_ratio() -> Self {
-        Self { target: Basis::Total, by: AdjustBy::Ratio }
+        Self { target: Basis::Total, by: AdjustBy::Ratio, known: None }
     }
 
     /// To a basis, by a relation of corporate actions.
     pub fn by_actions(target: Basis, actions: impl Into<String>) -> Self {
-        Self { target, by: AdjustBy::Actions(actions.into()) }
+        Self { target, by: AdjustBy::Actions(actions.into()), known: None }
     }
 
     /// The wanted basis.
     #[must_use]
     pub fn with_target(mut self, target: Basis) -> Self {
         self.target = target;
+        self
+    }
+
+    /// By actions that were known at a moment only, so that a backtest does not see later ones.
+    ///
+    /// An action counts as known from the beginning of its ex-date (UTC) on, because most histories are loaded long after;
+    /// with `strict` not before its `as_of` either. Of one that was corrected since, the input has the newest version: what
+    /// stood there before is in the lake's `actions_at(t)`.
+    #[must_use]
+    pub fn as_of(mut self, at: DateTime<Utc>, strict: bool) -> Self {
+        self.known = Some(Known { at, strict });
         self
     }
 
@@ -104,6 +126,11 @@ impl Adjust {
 
     fn check(&self) -> Result<()> {
         match (&self.by, self.target) {
+            (AdjustBy::Ratio, _) if self.known.is_some() => Err(Error::parameter(
+                STEP,
+                "as_of",
+                "the ratio `adj_close / close` holds every event up to the day on which it was fetched; name a relation of actions",
+            )),
             (AdjustBy::Ratio, Basis::Split) => Err(Error::parameter(
                 STEP,
                 "basis",
@@ -137,9 +164,25 @@ impl Adjust {
                     Ok(relation) => relation.frame.clone(),
                     Err(missing) => epoch.session.table(name.as_str()).await.map_err(|_| missing)?,
                 };
-                action::factors(rows, Relation::new(actions), self.target, epoch).await
+                action::factors(rows, self.known_of(Relation::new(actions))?, self.target).await
             }
         }
+    }
+}
+
+impl Adjust {
+    /// The actions that were known.
+    fn known_of(&self, actions: Relation) -> Result<Relation> {
+        let Some(Known { at, strict }) = self.known else { return Ok(actions) };
+        require(STEP, &actions, if strict { &["date", AS_OF] } else { &["date"] })?;
+        let day = ScalarValue::Date32(Some(Date32Type::from_naive_date(at.date_naive())));
+        let moment = ScalarValue::TimestampMicrosecond(Some(at.timestamp_micros()), Some("UTC".into()));
+        let mut is_known = cast(column("date"), DataType::Date32).lt_eq(lit(day));
+        if strict {
+            is_known = is_known.and(cast(column(AS_OF), moment.data_type()).lt_eq(lit(moment)));
+        }
+        let frame = actions.frame.clone().filter(is_known)?;
+        Ok(actions.with_frame(frame))
     }
 }
 
@@ -200,7 +243,11 @@ impl Transform for Adjust {
             AdjustBy::Ratio => json!("ratio"),
             AdjustBy::Actions(name) => json!({ "actions": name }),
         };
-        json!({ "type": STEP, "target": self.target, "by": by })
+        let mut definition = json!({ "type": STEP, "target": self.target, "by": by });
+        if let Some(Known { at, strict }) = self.known {
+            definition["as_of"] = json!({ "at": at, "strict": strict });
+        }
+        definition
     }
 }
 

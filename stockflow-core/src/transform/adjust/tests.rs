@@ -85,11 +85,15 @@ const DAYS: &str = "A,2024-01-02,100,100,100,100,10,\nA,2024-01-03,90,90,90,90,1
 const ACTIONS: &str = "symbol,date,kind,value,numerator,denominator\nA,2024-01-03,dividend,10,,\nA,2024-01-04,split,,2,1\nC,2024-01-04,split,,2,1\n";
 
 async fn by_actions(target: Basis, normalize: Normalize, days: &str, actions: &str) -> Outputs {
+    apply_with(&Adjust::by_actions(target, "actions"), normalize, days, actions).await
+}
+
+async fn apply_with(adjust: &Adjust, normalize: Normalize, days: &str, actions: &str) -> Outputs {
     let epoch = epoch();
     let input = normalized(&epoch, normalize, &format!("{HEADER}\n{days}")).await;
     let actions = relation(&epoch, vec![csv(actions, true)]);
     let inputs = Relations::new("input", BTreeMap::from([("input".into(), input), ("actions".into(), actions)]));
-    Adjust::by_actions(target, "actions").apply(&inputs, &epoch).await.unwrap()
+    adjust.apply(&inputs, &epoch).await.unwrap()
 }
 
 #[tokio::test]
@@ -167,6 +171,27 @@ async fn of_a_corrected_action_the_newest_version_counts() {
     let actions = "symbol,date,kind,value,numerator,denominator,as_of\nA,2024-01-03,split,,2,1,2024-02-02\nA,2024-01-03,split,,20,1,2024-02-01\n";
     let split = by_actions(Basis::Split, Normalize::new(), days, actions).await;
     assert_eq!(out(&split, &["close"]).await, ["50.0", "50.0"]);
+}
+
+#[tokio::test]
+async fn of_a_moment_only_what_was_known_counts() {
+    let days = "A,2024-01-02,100,100,100,100,10,\nA,2024-01-03,50,50,50,50,10,\nA,2024-01-04,25,25,25,25,10,\n";
+    let actions = "symbol,date,kind,value,numerator,denominator,as_of\nA,2024-01-03,split,,2,1,2024-01-05\nA,2024-01-04,split,,2,1,2024-01-04\n";
+    let closes = async |at: &str, strict: bool| {
+        let adjust = Adjust::by_actions(Basis::Split, "actions").as_of(at.parse().unwrap(), strict);
+        let rows = out(&apply_with(&adjust, Normalize::new(), days, actions).await, &["date", "close"]).await;
+        rows.iter().map(|row| row.split(' ').nth(1).unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(closes("2024-01-02T22:00:00Z", false).await, ["100.0", "50.0", "25.0"]);
+    assert_eq!(closes("2024-01-03T00:00:00Z", false).await, ["50.0", "50.0", "25.0"]);
+    assert_eq!(closes("2024-01-04T00:00:00Z", false).await, ["25.0", "25.0", "25.0"]);
+    // The first split was learned a day after the second.
+    assert_eq!(closes("2024-01-04T00:00:00Z", true).await, ["50.0", "25.0", "25.0"]);
+    assert_eq!(closes("2024-01-05T00:00:00Z", true).await, ["25.0", "25.0", "25.0"]);
+    let epoch = epoch();
+    let input = bars(&epoch, &format!("{HEADER}\n{DAYS}")).await;
+    let by_ratio = Adjust::by_ratio().as_of("2024-01-05T00:00:00Z".parse().unwrap(), false);
+    assert!(refused(&by_ratio, &epoch, input).await.contains("name a relation of actions"));
 }
 
 #[tokio::test]
