@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::Checkpoint;
 use crate::error::Result;
+use crate::pipeline::Note;
 use crate::relation::RelationSchema;
 use crate::schema::DeadLetter;
 
@@ -125,6 +126,8 @@ pub struct ScanOutcome {
     pub rejects: Vec<DeadLetter>,
     /// Partitions that could not be read, with the reason; they make exit code 3.
     pub left_out: Vec<LeftOut>,
+    /// What is to be told of what was read.
+    pub notes: Vec<Note>,
 }
 
 /// A partition (a symbol, a file) that an epoch had to leave out.
