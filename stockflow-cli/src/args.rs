@@ -173,7 +173,8 @@ Examples:
   stockflow fetch --symbols-file sp500.txt --interval 5m --range 1mo
   stockflow fetch AAPL --record replies                   keeps the replies, to run it again with --replay
 
-Bars come as traded (basis raw), with splits and dividends as a table of their own (actions).
+Bars come as traded (basis raw), with splits and dividends as a table of their own (actions), and what is known of the
+symbols as another (symbols).
 An epoch takes 50 symbols: after Ctrl-C the next call goes on with the others. Symbols that cannot be had are listed
 with the reason, and make exit code 3. Not tried against the live service yet.";
 

@@ -12,7 +12,7 @@ use datafusion::datasource::TableProvider;
 use datafusion::datasource::empty::EmptyTable;
 use stockflow_core::history::History;
 use stockflow_core::pipeline::{Builder, SinkStep};
-use stockflow_core::schema::{action_schema, bar_schema};
+use stockflow_core::schema::{action_schema, bar_schema, symbol_schema};
 use stockflow_core::sink::{Sink, WriteMode};
 use stockflow_core::source::Source;
 use stockflow_core::transform::Interval;
@@ -614,6 +614,7 @@ pub(crate) struct TableConfig {
 enum Known {
     Actions,
     Bars,
+    Symbols,
 }
 
 impl TableConfig {
@@ -621,7 +622,8 @@ impl TableConfig {
     pub(crate) fn read(section: Section<'_>) -> Self {
         let config = Self {
             path: place(&section),
-            schema: section.choice("schema", &[("actions", Known::Actions), ("bars", Known::Bars)]),
+            schema: section
+                .choice("schema", &[("actions", Known::Actions), ("bars", Known::Bars), ("symbols", Known::Symbols)]),
         };
         section.finish();
         config
@@ -635,6 +637,7 @@ impl TableConfig {
         let schema = match self.schema {
             Some(Known::Actions) => action_schema(),
             Some(Known::Bars) => bar_schema(),
+            Some(Known::Symbols) => symbol_schema(),
             None => Arc::new(arrow::datatypes::Schema::empty()),
         };
         Ok(Arc::new(EmptyTable::new(schema)))

@@ -14,6 +14,9 @@ const BARS: &str = "bars";
 /// The same, cleaned: what is written under their name.
 const CLEAN: &str = "clean";
 
+/// The reference table of symbols.
+pub(super) const SYMBOLS: &str = "symbols";
+
 /// What is asked, and what becomes of the answer.
 #[derive(Debug)]
 pub(super) struct Ask {
@@ -130,6 +133,10 @@ fn sink(output: &Output, has_bars: bool, to: FetchTo, folder: &str) -> Option<Ma
     let relation = output.relation.as_str();
     let taken = if has_bars && relation == BARS { CLEAN } else { relation };
     let mut sink = table([("name", text(&relation)), ("relation", text(&taken))]);
+    if relation == SYMBOLS && to == FetchTo::Lake {
+        // A lake may have been begun before there was this table: each row comes again with its symbol's next bars.
+        sink.insert("since".into(), text(&"now"));
+    }
     sink.extend(match (to, &output.print) {
         (FetchTo::Lake, _) => table([("type", text(&"delta")), ("path", text(&format!("{folder}/{relation}")))]),
         (FetchTo::Csv, _) => file(relation, "csv", folder),

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use async_trait::async_trait;
 use chrono::{Datelike, Days, Duration, NaiveDate, NaiveDateTime, TimeZone, Utc};
 use chrono_tz::Tz;
 use serde_json::Value;
-use stockflow_core::schema::{Basis, action_schema, bar_schema};
+use stockflow_core::schema::{Basis, action_schema, bar_schema, symbol_schema};
 use stockflow_core::transform::{Interval, IntervalUnit};
 use url::Url;
 
@@ -91,7 +92,12 @@ impl AlphaVantage {
         if bars.num_rows() == 0 && rejects.is_empty() {
             return Err(nothing());
         }
-        Ok(Found { bars, actions: arrow::array::RecordBatch::new_empty(action_schema()), rejects })
+        Ok(Found {
+            bars,
+            actions: RecordBatch::new_empty(action_schema()),
+            symbols: RecordBatch::new_empty(symbol_schema()),
+            rejects,
+        })
     }
 }
 
@@ -202,7 +208,7 @@ pub fn alpha_vantage(reply: &Reply, request: &BarRequest) -> Result<Found, Failu
     if bars.num_rows() == 0 && actions.num_rows() == 0 && rejects.is_empty() {
         return Err(nothing());
     }
-    Ok(Found { bars, actions, rejects })
+    Ok(Found { bars, actions, symbols: RecordBatch::new_empty(symbol_schema()), rejects })
 }
 
 fn row(stamp: &str, cells: &Value, zone: Tz, request: &BarRequest) -> Result<(Row, Vec<Action>), String> {

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
+use arrow::error::ArrowError;
 use chrono::NaiveDate;
-use stockflow_core::schema::{Basis, action_schema, bar_schema};
+use stockflow_core::schema::{Basis, action_schema, bar_schema, symbol_schema};
 
+use super::renamed::Renamed;
 use super::{BarRequest, Failure, FailureKind, Found, Provider, Spellings};
 use crate::yahoo::decode::Asked;
 
@@ -157,6 +160,7 @@ impl Chain {
             return unsupported(format!("it has no bars of {}", request.interval));
         }
         let usual = if provider.name() == "yahoo" { asked.yahoo.clone() } else { provider.spell(&asked.symbol) };
+        let renamed = Renamed::of(&self.spellings, &asked.symbol, provider.name(), &usual, request.now.date_naive());
         let pieces = self.spellings.pieces(&asked.symbol, provider.name(), request.from, request.to);
         let (mut found, mut nothing): (Vec<Found>, Option<Failure>) = (Vec::new(), None);
         for piece in pieces {
@@ -168,20 +172,34 @@ impl Chain {
                 Err(failure) => return Err(failure),
             }
         }
-        match (found.len(), nothing) {
+        let answer = match (found.len(), nothing) {
             (0, Some(nothing)) => Err(nothing),
             (1, _) => found.pop().ok_or_else(|| Failure::new(FailureKind::Nothing, "no bars")),
             _ => made_one(found),
+        };
+        let marked = |symbols: RecordBatch| match &renamed {
+            Some(renamed) => renamed.mark(&symbols).map_err(wrong),
+            None => Ok(symbols),
+        };
+        match answer {
+            Ok(found) => Ok(Found { symbols: marked(found.symbols)?, ..found }),
+            Err(failure) => Err(Failure { symbols: failure.symbols.map(marked).transpose()?, ..failure }),
         }
     }
 }
 
 /// Pieces under several spellings as one.
 fn made_one(found: Vec<Found>) -> Result<Found, Failure> {
-    let wrong = |error: arrow::error::ArrowError| Failure::new(FailureKind::Unavailable, error.to_string());
     let bars = concat_batches(&bar_schema(), found.iter().map(|it| &it.bars)).map_err(wrong)?;
     let actions = concat_batches(&action_schema(), found.iter().map(|it| &it.actions)).map_err(wrong)?;
-    Ok(Found { bars, actions, rejects: found.into_iter().flat_map(|it| it.rejects).collect() })
+    // What is said of the newest spelling.
+    let symbols = found.iter().rev().map(|it| &it.symbols).find(|it| it.num_rows() > 0).cloned();
+    let symbols = symbols.unwrap_or_else(|| RecordBatch::new_empty(symbol_schema()));
+    Ok(Found { bars, actions, symbols, rejects: found.into_iter().flat_map(|it| it.rejects).collect() })
+}
+
+fn wrong(error: ArrowError) -> Failure {
+    Failure::new(FailureKind::Unavailable, error.to_string())
 }
 
 fn summed_up(mut failures: Vec<(&str, Failure)>) -> Failure {
@@ -201,6 +219,7 @@ fn summed_up(mut failures: Vec<(&str, Failure)>) -> Failure {
     };
     // Only if no provider answers anybody is it about more than this symbol.
     let is_about_all = failures.iter().all(|(_, it)| it.error.is_some() || it.kind == FailureKind::Unsupported);
+    let symbols = failures.iter_mut().find_map(|(_, it)| it.symbols.take());
     let error = if is_about_all { failures.into_iter().find_map(|(_, it)| it.error) } else { None };
-    Failure { kind, reason: reasons.join("; "), error }
+    Failure { error, symbols, ..Failure::new(kind, reasons.join("; ")) }
 }

@@ -1,5 +1,6 @@
 //! Why a provider gives nothing, and whether another one may.
 
+use arrow::record_batch::RecordBatch;
 use stockflow_core::{Error, ErrorClass, Origin};
 
 use crate::http::FetchError;
@@ -31,17 +32,20 @@ pub struct Failure {
     pub reason: String,
     /// If it is about the whole provider and not the symbol alone.
     pub(crate) error: Option<Box<Error>>,
+    /// What the provider tells of the symbol nevertheless, as [`Found::symbols`](super::Found::symbols).
+    pub(crate) symbols: Option<RecordBatch>,
 }
 
 impl Failure {
     /// A failure of one symbol.
     pub fn new(kind: FailureKind, reason: impl Into<String>) -> Self {
-        Self { kind, reason: reason.into(), error: None }
+        Self { kind, reason: reason.into(), error: None, symbols: None }
     }
 
     /// A failure that nobody's symbol escapes.
     pub(crate) fn of_all(kind: FailureKind, error: Error) -> Self {
-        Self { kind, reason: error.chain().join(": "), error: Some(Box::new(error)) }
+        let reason = error.chain().join(": ");
+        Self { error: Some(Box::new(error)), ..Self::new(kind, reason) }
     }
 
     /// What no reply means for the symbol and for the provider.

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Duration, NaiveDate};
 use datafusion::prelude::SessionContext;
 use stockflow_core::checkpoint::Checkpoint;
-use stockflow_core::schema::{Basis, action_schema, bar_column};
+use stockflow_core::schema::{Basis, action_schema, bar_column, symbol_schema};
 use stockflow_core::source::{EpochLimit, Source};
 use stockflow_core::transform::Interval;
 use stockflow_core::{Error, ErrorClass};
@@ -123,7 +123,12 @@ impl Provider for Files {
         if bars.num_rows() == 0 && rejects.is_empty() {
             return Err(Failure::new(FailureKind::Nothing, "the files have no bars on these dates"));
         }
-        Ok(Found { bars, actions: RecordBatch::new_empty(action_schema()), rejects })
+        Ok(Found {
+            bars,
+            actions: RecordBatch::new_empty(action_schema()),
+            symbols: RecordBatch::new_empty(symbol_schema()),
+            rejects,
+        })
     }
 }
 

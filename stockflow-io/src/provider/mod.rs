@@ -15,6 +15,7 @@ mod doctor;
 mod failure;
 mod files;
 mod key;
+mod renamed;
 pub(crate) mod rows;
 mod spelling;
 mod stooq;
@@ -121,6 +122,9 @@ pub struct Found {
     pub bars: RecordBatch,
     /// In the columns of [`action_schema`](stockflow_core::schema::action_schema).
     pub actions: RecordBatch,
+    /// In the columns of [`symbol_schema`](stockflow_core::schema::symbol_schema): the symbol's row, or none where the provider
+    /// tells nothing of it.
+    pub symbols: RecordBatch,
     /// Rows that could not be read.
     pub rejects: Vec<DeadLetter>,
 }

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use chrono::NaiveDate;
-use stockflow_core::schema::{Basis, action_schema};
+use stockflow_core::schema::{Basis, action_schema, symbol_schema};
 use stockflow_core::transform::{Interval, IntervalUnit};
 use url::Url;
 
@@ -152,7 +153,12 @@ pub fn stooq(reply: &Reply, request: &BarRequest, basis: Basis) -> Result<Found,
     if bars.num_rows() == 0 && rejects.is_empty() {
         return Err(Failure::new(FailureKind::Nothing, "Stooq has no bars on these dates"));
     }
-    Ok(Found { bars, actions: arrow::array::RecordBatch::new_empty(action_schema()), rejects })
+    Ok(Found {
+        bars,
+        actions: RecordBatch::new_empty(action_schema()),
+        symbols: RecordBatch::new_empty(symbol_schema()),
+        rejects,
+    })
 }
 
 fn row(line: &str, date: usize, columns: [Option<usize>; 5], request: &BarRequest) -> Result<Row, String> {

@@ -5,12 +5,14 @@ use arrow::compute::{concat_batches, filter_record_batch};
 use arrow::datatypes::Date32Type;
 use arrow::error::ArrowError;
 use chrono::{DateTime, Days, Duration, NaiveDate, NaiveTime, Utc};
-use stockflow_core::schema::{Basis, DeadLetter, action_schema, bar_schema};
+use stockflow_core::schema::{Basis, DeadLetter, action_schema, bar_schema, symbol_schema};
 use stockflow_core::transform::Interval;
 use stockflow_core::{Error, ErrorClass, Origin};
 
 use super::CONNECTOR;
-use super::decode::{self, Asked, ChartRequest, ReplyClass, ReplyError, chart, undo_splits, undo_splits_of_actions};
+use super::decode::{
+    self, Asked, ChartRequest, ReplyClass, ReplyError, chart, chart_symbols, undo_splits, undo_splits_of_actions,
+};
 use super::request::{reply, url};
 use super::units::in_main_units;
 use super::window::{Window, earliest, windows};
@@ -48,10 +50,12 @@ pub(crate) async fn ask(fetch: &dyn Fetch, asking: &BarRequest) -> Result<Found,
     let mut found: Vec<RecordBatch> = Vec::new();
     let (mut rejects, mut nothing) = (Vec::new(), None);
     let mut actions = vec![RecordBatch::new_empty(action_schema())];
+    let mut symbols = RecordBatch::new_empty(symbol_schema());
     for part in &parts {
         match chart_of(fetch, asking, asking.interval, *part).await {
             Ok(chart) => {
                 found.push(chart.bars);
+                symbols = chart.symbols;
                 rejects.extend(chart.rejects);
                 actions.push(chart.actions);
             }
@@ -81,7 +85,7 @@ pub(crate) async fn ask(fetch: &dyn Fetch, asking: &BarRequest) -> Result<Found,
     {
         return Err(nothing);
     }
-    made_one(asking, &found, &actions, rejects)
+    made_one(asking, &found, &actions, symbols, rejects)
         .map_err(|error| Failure::new(FailureKind::Unavailable, format!("its replies cannot be put together: {error}")))
 }
 
@@ -97,6 +101,7 @@ fn made_one(
     asking: &BarRequest,
     found: &[RecordBatch],
     actions: &[RecordBatch],
+    symbols: RecordBatch,
     rejects: Vec<DeadLetter>,
 ) -> Result<Found, ArrowError> {
     let actions = concat_batches(&action_schema(), actions)?;
@@ -105,7 +110,7 @@ fn made_one(
     let bars = if asking.basis == Basis::Raw { undo_splits(&bars, &actions)? } else { bars };
     let bars = if asking.sub_units { bars } else { in_main_units(&bars)? };
     let actions = undo_splits_of_actions(&actions, &actions)?;
-    Ok(Found { bars, actions: since(asking.from, &actions)?, rejects })
+    Ok(Found { bars, actions: since(asking.from, &actions)?, symbols, rejects })
 }
 
 /// Actions on the first wanted date or later: the request begins a day before.
@@ -160,7 +165,8 @@ async fn chart_of(
     let reply = reply(fetch, &asked, url).await.map_err(|error| Failure::of_fetch(CONNECTOR, error))?;
     let symbol = asking.symbol.as_str();
     let asked = ChartRequest::new(symbol, interval, asking.now).between(window.start, window.end);
-    chart(&reply, &asked).map_err(|error| refused(symbol, &error))
+    chart(&reply, &asked)
+        .map_err(|error| Failure { symbols: chart_symbols(&reply, &asked).ok(), ..refused(symbol, &error) })
 }
 
 /// What a reply without data means.

@@ -1,24 +1,27 @@
-//! Bars and corporate actions of Yahoo Finance, symbol by symbol, as a source.
+//! Bars and corporate actions of Yahoo Finance, and what it says of their symbols, symbol by symbol, as a source.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use chrono::{DateTime, Days, Months, NaiveDate, NaiveTime, Utc};
 use serde::{Deserialize, Serialize};
 use stockflow_core::checkpoint::Checkpoint;
-use stockflow_core::relation::RelationSchema;
-use stockflow_core::schema::{ACTION_KEY, Basis, action_schema, bar_relation};
+use stockflow_core::relation::{AS_OF, RelationSchema};
+use stockflow_core::schema::{ACTION_KEY, Basis, SYMBOL_KEY, action_schema, bar_relation, bar_schema, symbol_schema};
 use stockflow_core::source::{EpochLimit, EpochPlan, Replay, Scan, Source};
 use stockflow_core::transform::{Interval, IntervalUnit};
 use stockflow_core::{Error, Result};
 
 use super::CONNECTOR;
 use super::decode::Asked;
+use super::failure::Failure;
 use super::position::Position;
 use super::symbols::{Found, Pins, Question, SYMBOLS_PER_EPOCH, Symbols, position, scan_to};
+use super::units::told;
 use crate::http::Fetch;
-use crate::provider::{BarRequest, Chain, Served, Yahoo, rows};
+use crate::provider::{self, BarRequest, Chain, Served, Yahoo, rows};
 
 /// Bars and corporate actions of Yahoo Finance.
 ///
@@ -29,6 +32,8 @@ use crate::provider::{BarRequest, Chain, Served, Yahoo, rows};
 /// itself, unless [`YahooSource::in_sub_units`] says otherwise. Bars that are still forming are left out, unless
 /// [`YahooSource::with_unfinished`] asks for them (`is_final` is false then).
 /// `actions`: dividends, splits and capital gains from the first asked bar up to now, as paid.
+/// `symbols`: a row for each symbol of which a reply tells something, also where it holds no bars; the unit in which prices came
+/// stands there, and a note of the epoch counts the bars that were converted.
 ///
 /// # Positions
 ///
@@ -199,13 +204,31 @@ fn midnight(date: NaiveDate) -> DateTime<Utc> {
 }
 
 fn actions_relation() -> RelationSchema {
-    RelationSchema::new("actions", action_schema()).with_key(ACTION_KEY).with_version("as_of")
+    RelationSchema::new("actions", action_schema()).with_key(ACTION_KEY).with_version(AS_OF)
+}
+
+fn symbols_relation() -> RelationSchema {
+    RelationSchema::new("symbols", symbol_schema()).with_key(SYMBOL_KEY).with_version(AS_OF)
+}
+
+/// One symbol's tables, in the order of the relations.
+fn of_symbol(found: provider::Found) -> Found {
+    let notes = told(&found).into_iter().collect();
+    Found { notes, ..Found::new(vec![found.bars, found.actions, found.symbols], found.rejects) }
+}
+
+/// What is told of a symbol that cannot be had.
+fn of_failure(mut failure: provider::Failure) -> Result<Found, Failure> {
+    let Some(symbols) = failure.symbols.take() else { return Err(failure.into()) };
+    let none = RecordBatch::new_empty;
+    let tables = vec![none(bar_schema()), none(action_schema()), symbols];
+    Ok(Found { failure: Some(failure.into()), ..Found::new(tables, Vec::new()) })
 }
 
 #[async_trait]
 impl Source for YahooSource {
     fn relations(&self) -> Vec<RelationSchema> {
-        vec![bar_relation("bars"), actions_relation()]
+        vec![bar_relation("bars"), actions_relation(), symbols_relation()]
     }
 
     async fn plan(&self, from: &Checkpoint, limit: &EpochLimit) -> Result<Option<EpochPlan>> {
@@ -232,9 +255,12 @@ impl Source for YahooSource {
             let served = &served;
             let answer = Box::pin(async move {
                 let answer = self.chain.bars(&asked, &request, pin.before.as_deref(), pin.whole).await;
-                let Served { provider, found } = answer?;
+                let Served { provider, found } = match answer {
+                    Ok(served) => served,
+                    Err(failure) => return of_failure(failure),
+                };
                 served.lock().unwrap_or_else(PoisonError::into_inner).insert(asked.symbol, provider);
-                Ok(Found { tables: vec![found.bars, found.actions], rejects: found.rejects })
+                Ok(of_symbol(found))
             });
             Question { symbol, is_known: pin.known, answer }
         };

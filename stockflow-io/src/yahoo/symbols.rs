@@ -13,6 +13,7 @@ use futures::future::BoxFuture;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use stockflow_core::checkpoint::Checkpoint;
+use stockflow_core::pipeline::Note;
 use stockflow_core::relation::RelationSchema;
 use stockflow_core::schema::DeadLetter;
 use stockflow_core::source::{EpochLimit, EpochPlan, LeftOut, Scan, ScanEnd, ScanOutcome};
@@ -140,6 +141,16 @@ pub(super) struct Found {
     /// One for each relation of the source, in their order.
     pub(super) tables: Vec<RecordBatch>,
     pub(super) rejects: Vec<DeadLetter>,
+    /// What is to be told of it.
+    pub(super) notes: Vec<Note>,
+    /// Why the symbol cannot be had, although something is told of it.
+    pub(super) failure: Option<Failure>,
+}
+
+impl Found {
+    pub(super) fn new(tables: Vec<RecordBatch>, rejects: Vec<DeadLetter>) -> Self {
+        Self { tables, rejects, notes: Vec::new(), failure: None }
+    }
 }
 
 /// Asks side by side. A symbol that fails stays where it is and is left out; the others go on.
@@ -159,17 +170,23 @@ pub(super) async fn scan_to(
     let mut found = BTreeMap::new();
     let mut outcome = ScanOutcome { reached: plan.from.clone(), ..ScanOutcome::default() };
     while let Some((symbol, is_known, answer)) = answers.next().await {
-        match answer {
-            Ok(Found { tables, rejects }) => {
+        let failure = match answer {
+            Ok(Found { tables, rejects, notes, failure }) => {
                 outcome.rejects.extend(rejects);
+                outcome.notes.extend(notes);
                 found.insert(symbol.clone(), tables);
+                failure
             }
-            Err(Failure::Nothing(_)) if is_known => {}
-            Err(Failure::Nothing(reason) | Failure::Symbol(reason)) => {
+            Err(failure) => Some(failure),
+        };
+        match failure {
+            None => {}
+            Some(Failure::Nothing(_)) if is_known => {}
+            Some(Failure::Nothing(reason) | Failure::Symbol(reason)) => {
                 outcome.left_out.push(LeftOut { partition: symbol, reason });
                 continue;
             }
-            Err(Failure::Source(error)) => return Err(error),
+            Some(Failure::Source(error)) => return Err(error),
         }
         if let Some(position) = plan.upto.get(&symbol) {
             let position = reached(&symbol, position)?;
@@ -177,6 +194,7 @@ pub(super) async fn scan_to(
         }
     }
     outcome.rejects.sort();
+    outcome.notes.sort_by(|a, b| (&a.kind, &a.symbol).cmp(&(&b.kind, &b.symbol)));
     outcome.left_out.sort_by(|a, b| a.partition.cmp(&b.partition));
     let table = |(idx, relation): (usize, &RelationSchema)| -> Result<(String, Arc<dyn TableProvider>)> {
         // In the order of the symbols.

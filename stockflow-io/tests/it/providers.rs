@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::AsArray;
+use arrow::util::pretty::pretty_format_batches;
 use chrono::{DateTime, NaiveDate, Utc};
 use stockflow_core::memory::MemorySink;
 use stockflow_core::pipeline::{Pipeline, RunOptions, SinkStep};
@@ -177,6 +178,14 @@ async fn a_symbol_is_asked_for_as_it_was_written_then() {
     assert!(asked[0].contains("s=fb.us") && asked[0].contains("d2=20240103"), "{asked:?}");
     assert!(asked[1].contains("s=meta.us") && asked[1].contains("d1=20240104"), "{asked:?}");
     assert!(Spellings::from_csv("symbol,provider,spelling,from,to\nA,x,a,,\nA,x,b,2020-01-01,\n").is_err());
+
+    // The table of symbols tells it, if the provider describes its symbols at all.
+    assert_eq!(served.found.symbols.num_rows(), 0);
+    let table = "symbol,provider,spelling,from,to\nMETA,yahoo,META,2024-01-04,\n";
+    let chain = Chain::new(Arc::new(Yahoo::new(fetch(&server)))).with_spellings(Spellings::from_csv(table).unwrap());
+    let served = chain.bars(&Asked::new("META", "FB"), &request("META"), None, None).await.unwrap();
+    let row = pretty_format_batches(&[served.found.symbols.project(&[0, 3, 11, 12, 13]).unwrap()]).unwrap().to_string();
+    assert!(row.contains("| META   | NMS      | FB           | META       | 2024-01-04 |"), "{row}");
 }
 
 #[tokio::test]

@@ -6,12 +6,17 @@ use std::sync::Arc;
 
 use arrow::array::AsArray;
 use arrow::datatypes::{Date32Type, Float64Type};
+use async_trait::async_trait;
 use chrono::{DateTime, NaiveDate, Utc};
 use serde_json::{Value, json};
+use stockflow_core::checkpoint::Checkpoint;
 use stockflow_core::memory::MemorySink;
-use stockflow_core::pipeline::{Pipeline, RunOptions, RunReport, SinkStep, Step};
+use stockflow_core::pipeline::{Builder, KillPoint, Pipeline, Probe, RunOptions, RunReport, SinkStep, Step};
+use stockflow_core::relation::RelationSchema;
 use stockflow_core::sink::WriteMode;
+use stockflow_core::source::{EpochLimit, EpochPlan, Replay, Scan, Source};
 use stockflow_core::store::CheckpointStore;
+use stockflow_core::testing::KillOnce;
 use stockflow_core::transform::Clean;
 use stockflow_io::http::{HttpClient, Limit, Replayer};
 use stockflow_io::yahoo::decode::Asked;
@@ -71,6 +76,7 @@ struct World {
     replies: TempDir,
     bars: MemorySink,
     actions: MemorySink,
+    symbols: MemorySink,
     store: CheckpointStore,
 }
 
@@ -80,25 +86,40 @@ impl World {
             replies: tempfile::tempdir().unwrap(),
             bars: MemorySink::new(WriteMode::Merge),
             actions: MemorySink::new(WriteMode::Merge),
+            symbols: MemorySink::new(WriteMode::Merge),
             store: CheckpointStore::in_memory(),
         }
     }
 
     async fn run(&self, symbols: &[&str], from: Option<&str>, now: &str) -> RunReport {
+        let source = self.source(symbols, now).between(from.map(|it| it.parse().unwrap()), None);
+        let symbols = SinkStep::new("symbols", self.symbols.clone()).relation("symbols").since_now();
+        let pipeline = self.pipeline().source(source).sink(symbols).build().unwrap();
+        pipeline.run(RunOptions::default()).await.unwrap()
+    }
+
+    fn source(&self, symbols: &[&str], now: &str) -> YahooSource {
         let replayer = Arc::new(Replayer::open(self.replies.path()).unwrap());
-        let source = YahooSource::new(replayer, symbols.iter().map(|it| Asked::same(*it)))
-            .between(from.map(|it| it.parse().unwrap()), None)
-            .with_now(at(now));
-        let pipeline = Pipeline::builder("yahoo")
-            .source(source)
+        YahooSource::new(replayer, symbols.iter().map(|it| Asked::same(*it))).with_now(at(now))
+    }
+
+    fn pipeline(&self) -> Builder {
+        Pipeline::builder("yahoo")
             .step(Step::new("clean", Clean::default()).input("bars"))
             .history("clean", Arc::new(self.bars.clone()))
             .sink(SinkStep::new("bars", self.bars.clone()).relation("clean"))
             .sink(SinkStep::new("actions", self.actions.clone()).relation("actions"))
             .store(self.store.clone())
-            .build()
-            .unwrap();
-        pipeline.run(RunOptions::default()).await.unwrap()
+    }
+
+    /// The table of symbols, as it is printed.
+    fn symbols(&self, columns: &[&str]) -> Vec<String> {
+        let Some(batch) = self.symbols.read().unwrap() else { return Vec::new() };
+        let cell = |name: &str, row: usize| {
+            arrow::util::display::array_value_to_string(batch.column_by_name(name).unwrap(), row).unwrap()
+        };
+        let row = |row| columns.iter().map(|name| cell(name, row)).collect::<Vec<_>>().join(" ");
+        (0..batch.num_rows()).map(row).collect()
     }
 
     /// Symbol and date to close.
@@ -156,7 +177,12 @@ async fn prices_come_as_traded_and_in_the_currency_itself() {
         "dividends": { "2": { "date": open("2024-01-03"), "amount": 0.5 } } });
     let bars = [("2024-01-02", 100.0), ("2024-01-03", 101.0), ("2024-01-04", 102.0)];
     record(folder, "SPL", BEGINNING, at(evening), 200, &chart("SPL", "GBp", &bars, &split));
-    world.run(&["SPL"], None, evening).await;
+    let report = world.run(&["SPL"], None, evening).await;
+    let told = report.epochs[0].notes.iter().find(|it| it.kind == "prices in GBp converted to GBP");
+    let told = told.map(|it| (it.step.as_str(), it.symbol.as_deref(), it.rows, it.text.as_str()));
+    assert_eq!(told, Some(("yahoo", Some("SPL"), 3, "1 GBp is 0.01 GBP")));
+    let unit = ["symbol", "exchange", "calendar", "currency", "sub_unit", "sub_unit_factor", "time_zone"];
+    assert_eq!(world.symbols(&unit), ["SPL NMS XNYS GBP GBp 0.01 America/New_York"]);
     let expected = [("02", 4.0), ("03", 4.04), ("04", 1.02)];
     for ((key, close), (day, wanted)) in world.closes().into_iter().zip(expected) {
         assert_eq!(key, format!("SPL 2024-01-{day} GBP"));
@@ -194,6 +220,85 @@ async fn an_earlier_start_is_fetched_though_the_symbol_is_up_to_date() {
     );
     world.run(&["AAA"], Some("2024-01-02"), evening).await;
     assert_eq!(world.closes().len(), 3);
+}
+
+#[tokio::test]
+async fn a_delisted_symbol_is_left_out_and_described() {
+    let world = World::new();
+    let evening = "2024-01-05T23:00:00Z";
+    let husk = json!({ "chart": { "error": null, "result": [{
+        "meta": {
+            "symbol": "OLD", "exchangeName": "YHD", "instrumentType": "MUTUALFUND", "regularMarketTime": 1_561_759_658,
+            "exchangeTimezoneName": "America/New_York",
+        },
+        "indicators": { "quote": [{}] },
+    }] } });
+    record(world.replies.path(), "OLD", BEGINNING, at(evening), 200, &husk);
+    for _ in 0..2 {
+        let report = world.run(&["OLD"], None, evening).await;
+        let left_out: Vec<&str> = report.left_out().map(|it| it.reason.as_str()).collect();
+        assert!(left_out.len() == 1 && left_out[0].contains("husk"), "{left_out:?}");
+        assert_eq!(world.symbols(&["symbol", "exchange", "delisted_on"]), ["OLD YHD 2019-06-28"]);
+    }
+    assert!(world.closes().is_empty());
+}
+
+/// The source as it was before it told of symbols.
+#[derive(Debug)]
+struct Older(YahooSource);
+
+#[async_trait]
+impl Source for Older {
+    fn relations(&self) -> Vec<RelationSchema> {
+        self.0.relations().into_iter().filter(|it| it.name != "symbols").collect()
+    }
+
+    async fn plan(&self, from: &Checkpoint, limit: &EpochLimit) -> stockflow_core::Result<Option<EpochPlan>> {
+        self.0.plan(from, limit).await
+    }
+
+    async fn scan(&self, plan: &EpochPlan) -> stockflow_core::Result<Scan> {
+        let mut scan = self.0.scan(plan).await?;
+        scan.relations.remove("symbols");
+        Ok(scan)
+    }
+
+    async fn commit(&self, upto: &Checkpoint) -> stockflow_core::Result<()> {
+        self.0.commit(upto).await
+    }
+
+    fn replay(&self) -> Replay {
+        self.0.replay()
+    }
+
+    fn definition(&self) -> Value {
+        self.0.definition()
+    }
+}
+
+#[tokio::test]
+async fn a_store_from_before_there_were_symbols_goes_on() {
+    let world = World::new();
+    let folder = world.replies.path();
+    let evening = "2024-01-04T23:00:00Z";
+    let bars = [("2024-01-02", 10.0), ("2024-01-03", 11.0), ("2024-01-04", 12.0)];
+    record(folder, "AAA", BEGINNING, at(evening), 200, &chart("AAA", "USD", &bars, &Value::Null));
+    // One epoch is committed and one is open, its input sealed.
+    let older = |symbol: &str, now: &str| world.pipeline().source(Older(world.source(&[symbol], now))).build().unwrap();
+    older("AAA", evening).run(RunOptions::default()).await.unwrap();
+    record(folder, "BBB", BEGINNING, at(evening), 200, &chart("BBB", "USD", &bars, &Value::Null));
+    let probe = Arc::new(KillOnce::new(KillPoint::AfterRead));
+    let options = RunOptions { probe: Some(Arc::clone(&probe) as Arc<dyn Probe>), ..RunOptions::default() };
+    assert!(older("BBB", evening).run(options).await.is_err() && probe.has_struck());
+
+    let report = world.run(&["AAA", "BBB"], None, evening).await;
+    assert_eq!((report.epochs.len(), report.epochs[0].resumed), (1, true));
+    assert_eq!((world.closes().len(), world.symbols(&["symbol"]).len()), (6, 0));
+    let next = "2024-01-05T23:00:00Z";
+    let since = at("2023-12-27T00:00:00Z").timestamp();
+    record(folder, "AAA", since, at(next), 200, &chart("AAA", "USD", &bars, &Value::Null));
+    world.run(&["AAA"], None, next).await;
+    assert_eq!(world.symbols(&["symbol", "currency"]), ["AAA USD"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

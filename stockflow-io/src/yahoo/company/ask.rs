@@ -40,7 +40,7 @@ pub(super) async fn ask(
             let parameters = [("q", asked.yahoo.as_str()), ("quotesCount", HITS), ("newsCount", "0")];
             let url = url(&["v1", "finance", "search"], &parameters)?;
             let found = search(&reply(fetch, &asked, url).await?, now).map_err(refused)?;
-            Ok(Found { tables: vec![found.hits], rejects: found.rejects })
+            Ok(Found::new(vec![found.hits], found.rejects))
         }
     }
 }
@@ -78,7 +78,7 @@ impl From<Holders> for Found {
             it.direct_holders,
             it.purchases,
         ];
-        Self { tables, rejects: it.rejects }
+        Self::new(tables, it.rejects)
     }
 }
 
@@ -86,7 +86,7 @@ fn of_insights(it: Insights) -> Result<Found, Failure> {
     if !it.absent.is_empty() {
         return Err(Failure::Symbol("unknown symbol: Yahoo's reply does not mention it".into()));
     }
-    Ok(Found { tables: vec![it.summary, it.reports, it.developments, it.filings, it.events], rejects: it.rejects })
+    Ok(Found::new(vec![it.summary, it.reports, it.developments, it.filings, it.events], it.rejects))
 }
 
 fn of_quotes(it: Quotes) -> Result<Found, Failure> {
@@ -96,6 +96,6 @@ fn of_quotes(it: Quotes) -> Result<Found, Failure> {
         None if !it.absent.is_empty() => {
             Err(Failure::Symbol("unknown symbol: Yahoo's reply does not mention it".into()))
         }
-        None => Ok(Found { tables: vec![it.quotes], rejects: it.rejects }),
+        None => Ok(Found::new(vec![it.quotes], it.rejects)),
     }
 }

@@ -9,6 +9,7 @@
 mod actions;
 mod facts;
 mod finality;
+mod listing;
 mod merge;
 mod rows;
 mod session;
@@ -30,6 +31,7 @@ use stockflow_core::transform::Interval;
 
 pub use facts::{Facts, Period};
 use finality::Finality;
+use listing::listing;
 use rows::{Row, Rows};
 use session::Sessions;
 
@@ -87,6 +89,8 @@ pub struct Chart {
     /// Corporate actions of [`action_schema`](stockflow_core::schema::action_schema), in the order of their dates; amounts as Yahoo has
     /// them, adjusted for later splits.
     pub actions: RecordBatch,
+    /// The symbol's row of [`symbol_schema`](stockflow_core::schema::symbol_schema); none if the reply says nothing of it.
+    pub symbols: RecordBatch,
     /// Finished bars without prices.
     pub missing: Vec<Missing>,
     /// How many rows were a second one for the same bar.
@@ -111,7 +115,8 @@ pub struct Chart {
 /// # Errors
 ///
 /// [`ReplyError::Granularity`] if the bars are of another width; [`ReplyError::NoData`] or [`ReplyError::NotFound`] if the reply
-/// holds no bar, no action, nothing missing and nothing refused (its facts: [`chart_facts`]); the reply's own failures.
+/// holds no bar, no action, nothing missing and nothing refused (its facts: [`chart_facts`], [`chart_symbols`]); the reply's own
+/// failures.
 ///
 /// # Performance
 ///
@@ -144,7 +149,8 @@ pub fn chart(reply: &Reply, request: &ChartRequest) -> Result<Chart, ReplyError>
         return Err(no_bars(&facts, request, zone));
     }
     let bars = bars(&priced, &facts, request, &sessions)?;
-    Ok(Chart { bars, actions, missing, n_duplicates, facts, rejects })
+    let symbols = listing(&facts, zone, request)?;
+    Ok(Chart { bars, actions, symbols, missing, n_duplicates, facts, rejects })
 }
 
 /// What a reply says of its symbol, bars or not.
@@ -153,9 +159,23 @@ pub fn chart(reply: &Reply, request: &ChartRequest) -> Result<Chart, ReplyError>
 ///
 /// The reply's own failures.
 pub fn chart_facts(reply: &Reply) -> Result<Facts, ReplyError> {
+    meta(reply).map(|meta| Facts::of(&meta))
+}
+
+/// The row of [`Chart::symbols`], bars or not.
+///
+/// # Errors
+///
+/// The reply's own failures.
+pub fn chart_symbols(reply: &Reply, request: &ChartRequest) -> Result<RecordBatch, ReplyError> {
+    let meta = meta(reply)?;
+    listing(&Facts::of(&meta), Zone::of(&meta), request)
+}
+
+fn meta(reply: &Reply) -> Result<Value, ReplyError> {
     let root = open(reply, "chart")?;
     match only_result(reply, &root)?.get("meta") {
-        Some(meta) => Ok(Facts::of(meta)),
+        Some(meta) => Ok(meta.clone()),
         None => Err(ReplyError::malformed(reply, "no `meta` in it")),
     }
 }
@@ -188,8 +208,8 @@ const RETIRED: Days = Days::new(30);
 /// Why a good reply holds nothing.
 fn no_bars(facts: &Facts, request: &ChartRequest, zone: Zone) -> ReplyError {
     let name = facts.symbol.as_deref().unwrap_or(&request.symbol);
-    if facts.exchange.as_deref() == Some("YHD") {
-        let reason = format!("Yahoo keeps `{name}` only as a husk (exchange YHD)");
+    if facts.exchange.as_deref() == Some(listing::HUSKS) {
+        let reason = format!("Yahoo keeps `{name}` only as a husk (exchange {})", listing::HUSKS);
         return ReplyError::NotFound { kind: NotFound::Delisted, reason };
     }
     let no_data = |kind, reason| ReplyError::NoData { kind, reason };

@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-pub use chart::{Chart, ChartRequest, Facts, Missing, Period, chart, chart_facts};
+pub use chart::{Chart, ChartRequest, Facts, Missing, Period, chart, chart_facts, chart_symbols};
 pub use crumb::crumb;
 pub use currency::sub_unit;
 pub use error::{NoData, NotFound, ReplyClass, ReplyError, masked};

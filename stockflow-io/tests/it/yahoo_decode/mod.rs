@@ -1,5 +1,6 @@
 //! The decoders of Yahoo's replies against recorded replies and against damage.
 
+mod listed;
 mod property;
 mod recorded;
 mod recording;

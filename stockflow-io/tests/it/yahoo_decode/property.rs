@@ -4,8 +4,8 @@ use chrono::DateTime;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use stockflow_io::yahoo::decode::{
-    ChartRequest, Reply, SymbolRequest, chart, chart_facts, crumb, holders, insights, masked, quote, search,
-    undo_splits, undo_splits_of_actions,
+    ChartRequest, Reply, SymbolRequest, chart, chart_facts, chart_symbols, crumb, holders, insights, masked, quote,
+    search, undo_splits, undo_splits_of_actions,
 };
 
 const INTERVALS: [&str; 7] = ["1m", "30m", "1h", "1d", "1wk", "1mo", "3mo"];
@@ -17,6 +17,9 @@ fn decode_all(reply: &Reply) {
         let mut request = ChartRequest::new("A", interval.parse().unwrap(), as_of);
         if interval == "1d" {
             request = request.between(DateTime::from_timestamp(1_598_000_000, 0).unwrap(), as_of);
+        }
+        if let Ok(symbols) = chart_symbols(reply, &request) {
+            assert!(symbols.num_rows() <= 1);
         }
         if let Ok(chart) = chart(reply, &request) {
             let ts = chart.bars.column(2);

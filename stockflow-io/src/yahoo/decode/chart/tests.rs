@@ -1,6 +1,6 @@
 //! Hand-written replies of every shape.
 
-use arrow::array::AsArray;
+use arrow::array::{Array, AsArray};
 use arrow::datatypes::Float64Type;
 use arrow::util::pretty::pretty_format_batches;
 use chrono::{DateTime, Utc};
@@ -351,4 +351,60 @@ fn a_huge_reply_is_read_in_one_go() {
     assert_eq!(chart.bars.column(7).as_primitive::<Float64Type>().value(99_999), 99_999.0);
     // Generous: unoptimised code on a busy machine. Quadratic code would take minutes.
     assert!(began.elapsed() < std::time::Duration::from_secs(20), "{:?}", began.elapsed());
+}
+
+/// A London reply with a bar, and the rest of `meta`.
+fn in_pence(meta: &str) -> String {
+    format!(
+        r#"{{"chart":{{"result":[{{"meta":{{"currency":"GBp","symbol":"A.L","instrumentType":"EQUITY","shortName":"A",
+        "longName":"A plc","exchangeTimezoneName":"Europe/London","priceHint":2,"firstTradeDate":1279695600{meta}}},
+        "timestamp":[1577952000],"indicators":{{"quote":[{{"close":[500]}}]}}}}],"error":null}}}}"#
+    )
+}
+
+#[test]
+fn a_symbol_is_described_in_the_currency_itself_with_its_sub_unit() {
+    let chart = decode(&in_pence(r#","exchangeName":"LSE""#), &request("1d")).unwrap();
+    let columns: Vec<String> = chart.symbols.schema().fields().iter().map(|it| it.name().clone()).collect();
+    let (first, rest) = columns.split_at(9);
+    let names = |names: &[String]| names.iter().map(String::as_str).collect::<Vec<_>>().join(" ");
+    assert_eq!(names(rest), "tick_size first_trade_date renamed_from renamed_to renamed_on delisted_on provider as_of");
+    check(
+        &chart.symbols,
+        &first.iter().map(String::as_str).collect::<Vec<_>>(),
+        "
++--------+-------+--------+----------+----------+----------+----------+-----------------+---------------+
+| symbol | name  | kind   | exchange | calendar | currency | sub_unit | sub_unit_factor | time_zone     |
++--------+-------+--------+----------+----------+----------+----------+-----------------+---------------+
+| A      | A plc | EQUITY | LSE      | XLON     | GBP      | GBp      | 0.01            | Europe/London |
++--------+-------+--------+----------+----------+----------+----------+-----------------+---------------+",
+    );
+    check(
+        &chart.symbols,
+        &rest.iter().map(String::as_str).collect::<Vec<_>>(),
+        "
++-----------+------------------+--------------+------------+------------+-------------+----------+----------------------+
+| tick_size | first_trade_date | renamed_from | renamed_to | renamed_on | delisted_on | provider | as_of                |
++-----------+------------------+--------------+------------+------------+-------------+----------+----------------------+
+| 0.0001    | 2010-07-21       |              |            |            |             | yahoo    | 2026-01-01T00:00:00Z |
++-----------+------------------+--------------+------------+------------+-------------+----------+----------------------+",
+    );
+}
+
+#[test]
+fn only_a_husk_is_delisted_and_silence_describes_nothing() {
+    let last = r#","regularMarketTime":1561759658,"exchangeName":"#;
+    let delisted = |exchange: &str| {
+        let reply = Reply::new(200, in_pence(&format!("{last}\"{exchange}\"")));
+        let row = chart_symbols(&reply, &request("1d")).unwrap();
+        let date = row.column_by_name("delisted_on").unwrap();
+        date.is_valid(0).then(|| arrow::util::display::array_value_to_string(date, 0).unwrap())
+    };
+    assert_eq!(delisted("YHD").as_deref(), Some("2019-06-28"));
+    assert_eq!(delisted("LSE"), None, "it may be suspended");
+    let husk = r#"{"chart":{"result":[{"meta":{"exchangeName":"YHD","symbol":"A"},"indicators":{"quote":[{}]}}],"error":null}}"#;
+    assert!(matches!(decode(husk, &request("1d")), Err(ReplyError::NotFound { kind: NotFound::Delisted, .. })));
+    let silent =
+        r#"{"chart":{"result":[{"timestamp":[1577952000],"indicators":{"quote":[{"close":[5]}]}}],"error":null}}"#;
+    assert_eq!(decode(silent, &request("1d")).unwrap().symbols.num_rows(), 0);
 }
