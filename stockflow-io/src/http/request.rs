@@ -141,7 +141,8 @@ pub struct Reply {
 }
 
 impl Reply {
-    pub(crate) fn new(status: u16, headers: ReplyHeaders, body: Bytes, target: Url) -> Self {
+    /// A reply with this body from `target`, which may hold secrets; what stands in `url` does not.
+    pub fn new(status: u16, headers: ReplyHeaders, body: Bytes, target: Url) -> Self {
         Self { status, headers, body, url: secret::masked(&target), note: None, target }
     }
 

@@ -7,6 +7,7 @@ mod crash;
 mod delta;
 mod file_sink;
 mod file_source;
+mod fuzz;
 mod http;
 mod providers;
 mod s3;
