@@ -94,8 +94,8 @@ const EXCHANGE: &str = "__exchange";
 ///
 /// # Errors
 ///
-/// [`Error::Schema`] if columns or the actions are missing, [`Error::InvalidParameter`] for an exchange whose calendar is not
-/// known.
+/// [`Error::Schema`] if columns or the actions are missing, or prices or volumes are not Float64;
+/// [`Error::InvalidParameter`] for an exchange whose calendar is not known.
 #[derive(Debug, Clone)]
 pub struct Repair {
     rules: BTreeSet<RepairRule>,
@@ -242,6 +242,23 @@ impl Repair {
     }
 }
 
+/// The values that are repaired must be Float64: in another type those that are not would not come back as they were.
+fn numbers(input: &Relation) -> Result<()> {
+    let is_cell = |name: &str| CELLS.iter().any(|it| it.as_str() == name);
+    let wrong: Vec<String> = input
+        .schema()
+        .fields()
+        .iter()
+        .filter(|field| is_cell(field.name()) && field.data_type() != &DataType::Float64)
+        .map(|field| format!("`{}` is {}", field.name(), field.data_type()))
+        .collect();
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    let reason = format!("{}, and not Float64; put `normalize` before it, or cast them with `sql`", wrong.join(", "));
+    Err(Error::schema(STEP, reason))
+}
+
 fn argument(name: &str) -> DataType {
     ARGUMENTS.iter().find(|(it, _)| *it == name).map_or(Type::Text, |(_, of_type)| *of_type).arrow()
 }
@@ -259,16 +276,14 @@ impl Transform for Repair {
             exchange.need(&mut needed);
         }
         require(STEP, input, &needed)?;
+        numbers(input)?;
         let bars = shared(epoch, input.frame.clone()).await?;
         let done = shared(epoch, self.repaired(bars.clone(), inputs, epoch).await?).await?;
         let mut out = Vec::new();
         for field in input.schema().fields() {
             let name = field.name().as_str();
-            let value = if CELLS.iter().any(|it| it.as_str() == name) {
-                cast(get_field(column(DONE), name), field.data_type().clone())
-            } else {
-                column(name)
-            };
+            let value =
+                if CELLS.iter().any(|it| it.as_str() == name) { get_field(column(DONE), name) } else { column(name) };
             // The rows of actions, which have none of it, are gone again.
             out.push(if field.is_nullable() { value.alias(name) } else { required(value).alias(name) });
         }

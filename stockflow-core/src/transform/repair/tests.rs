@@ -40,6 +40,24 @@ fn times(cells: &mut [f64; 6], columns: &[usize], factor: f64) {
 
 const PRICES: [usize; 5] = [0, 1, 2, 3, 5];
 
+#[tokio::test]
+async fn values_of_another_type_are_refused_and_not_rounded() {
+    let epoch = epoch();
+    let input = bars(&epoch, &format!("{HEADER}\n{}", series("A", |_, _| {}))).await;
+    let columns: Vec<_> = input
+        .schema()
+        .fields()
+        .iter()
+        .map(|field| match field.name().as_str() {
+            "volume" => cast(column("volume"), DataType::Int64).alias("volume"),
+            name => column(name).alias(name),
+        })
+        .collect();
+    let whole = Relation::new(input.frame.select(columns).unwrap());
+    let said = refused(&Repair::new(), &epoch, whole).await;
+    assert!(said.contains("`volume` is Int64, and not Float64; put `normalize` before it"), "{said}");
+}
+
 /// Runs over rows on a basis, with actions.
 async fn run_on(repair: Repair, basis: Basis, rows: &str, actions: &str) -> Outputs {
     let epoch = epoch();
