@@ -61,10 +61,11 @@ impl HttpClient {
     /// Any [`FetchError`] that is not about recordings.
     pub(crate) async fn send(&self, request: &Request) -> Result<Reply, FetchError> {
         let gate = self.gate(request.url());
-        let mut course = Course::new(request, &self.shared.options, gate.patience());
+        let patience = request.patience().map(|own| own.min(gate.patience()));
+        let mut course = Course::new(request, &self.shared.options, patience.unwrap_or_else(|| gate.patience()));
         let since = Instant::now();
         loop {
-            let permit = match gate.pass(&course.key, since).await {
+            let permit = match gate.pass(&course.key, since, patience).await {
                 Ok(permit) => permit,
                 Err(blocked) => return Err(course.throttled(blocked.waited)),
             };

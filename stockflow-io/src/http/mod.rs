@@ -9,12 +9,13 @@
 //! | [`Replayer`] | the same files in place of the network |
 //!
 //! A reply is handed on when it is *final*: a success that the request's [`Judge`] accepts, or a refusal that asking
-//! again would not change (400, 401, 403, 404, 422 and the like).
+//! again would not change (400, 401, 403, 404, 422 and the like) and in which the judge finds no throttling.
 //! Everything else is waited out or ends as a [`FetchError`].
 //!
 //! **429 is back-pressure.** It pauses every request of the host and lowers the host's rate; it never uses up a
 //! request's deadline.
-//! Only a host that answers nothing else for [`Limit::patience`] fails what waits for it.
+//! Only a host that answers nothing else for [`Limit::patience`] fails what waits for it, or for the patience of a
+//! [request](Request::with_patience) that can be made elsewhere.
 //!
 //! Secrets (the query parameters `crumb`, `apikey`, `api_key`, `token` and Yahoo's own tokens of consent) are in no error,
 //! `Debug` output, event or recorded file.

@@ -1,12 +1,14 @@
 //! How the client behaves.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use url::Url;
 
 use super::backoff::Backoff;
 use super::limit::Limit;
+use super::secret;
 
 /// Looks like a browser's, because providers answer 429 to what does not.
 const USER_AGENT: &str =
@@ -15,7 +17,7 @@ const USER_AGENT: &str =
 /// The settings of an [`HttpClient`](super::HttpClient).
 ///
 /// Where a setting is for a domain, it holds for the domain and all below it, and the longest one that fits wins.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct HttpOptions {
     /// What the client calls itself.
     pub user_agent: String,
@@ -42,6 +44,29 @@ pub struct HttpOptions {
     /// Other servers in place of a domain's hosts, such as `http://127.0.0.1:8080`. They are asked without a proxy, and
     /// are told the host in `X-Forwarded-Host`.
     pub bases: BTreeMap<String, Url>,
+}
+
+impl fmt::Debug for HttpOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Names and passwords may stand in the bases.
+        let bases: BTreeMap<&str, Url> =
+            self.bases.iter().map(|(domain, base)| (domain.as_str(), secret::masked(base))).collect();
+        let bases: BTreeMap<&str, &str> = bases.iter().map(|(domain, base)| (*domain, base.as_str())).collect();
+        f.debug_struct("HttpOptions")
+            .field("user_agent", &self.user_agent)
+            .field("accept_language", &self.accept_language)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("attempt_timeout", &self.attempt_timeout)
+            .field("deadline", &self.deadline)
+            .field("backoff", &self.backoff)
+            .field("malformed_attempts", &self.malformed_attempts)
+            .field("max_body", &self.max_body)
+            .field("max_redirects", &self.max_redirects)
+            .field("limit", &self.limit)
+            .field("limits", &self.limits)
+            .field("bases", &bases)
+            .finish()
+    }
 }
 
 impl Default for HttpOptions {
@@ -121,6 +146,13 @@ mod tests {
         check("https://query1.finance.yahoo.com/v8/x?a=1", Some("http://127.0.0.1:1/y/v8/x?a=1"));
         check("https://fc.yahoo.com/", Some("http://127.0.0.1:2/"));
         check("https://notyahoo.com/", None);
+    }
+
+    #[test]
+    fn the_password_of_a_base_is_not_printed() {
+        let base = Url::parse("http://me:hunter2@127.0.0.1:1/?token=hunter2").unwrap();
+        let told = format!("{:?}", HttpOptions::default().with_base("yahoo.com", base));
+        assert!(told.contains("127.0.0.1:1") && !told.contains("hunter2") && !told.contains("me:"), "{told}");
     }
 
     #[test]

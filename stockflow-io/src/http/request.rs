@@ -29,6 +29,7 @@ pub struct Request {
     symbol: Option<String>,
     deadline: Option<Duration>,
     attempts: Option<u32>,
+    patience: Option<Duration>,
     judge: Judge,
     form: Option<Vec<(String, String)>>,
 }
@@ -36,7 +37,7 @@ pub struct Request {
 impl Request {
     /// A GET of `url`.
     pub fn new(url: Url) -> Self {
-        Self { url, symbol: None, deadline: None, attempts: None, judge: accept_all, form: None }
+        Self { url, symbol: None, deadline: None, attempts: None, patience: None, judge: accept_all, form: None }
     }
 
     /// A POST of a form.
@@ -62,6 +63,14 @@ impl Request {
     #[must_use]
     pub fn with_attempts(mut self, attempts: u32) -> Self {
         self.attempts = Some(attempts);
+        self
+    }
+
+    /// Does not wait for a throttling host longer than this, and not at all for one that has been throttling for so long:
+    /// somebody else can be asked. The host's [`Limit::patience`](super::Limit::patience) counts where it is shorter.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Option<Duration>) -> Self {
+        self.patience = patience;
         self
     }
 
@@ -97,6 +106,10 @@ impl Request {
         self.attempts.unwrap_or(u32::MAX)
     }
 
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        self.patience
+    }
+
     pub(crate) fn judge(&self) -> Judge {
         self.judge
     }
@@ -117,6 +130,7 @@ impl fmt::Debug for Request {
             .field("symbol", &self.symbol)
             .field("deadline", &self.deadline)
             .field("attempts", &self.attempts)
+            .field("patience", &self.patience)
             // Forms carry tokens.
             .field("form", &self.form.as_ref().map(Vec::len))
             .finish_non_exhaustive()

@@ -2,7 +2,8 @@
 
 use super::request::Reply;
 
-/// Looks at a reply of status 200 to 299.
+/// Looks at a reply of status 200 to 299. At one that is a refusal (400, 403, 404 and the like), too, where only
+/// [`Verdict::Throttled`] and [`Verdict::Exhausted`] count: those are no word about what was asked for.
 pub type Judge = fn(&Reply) -> Verdict;
 
 /// What is to be done with a reply.

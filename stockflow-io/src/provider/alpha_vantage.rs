@@ -24,6 +24,8 @@ const COMPACT_DAYS: u64 = 130;
 /// Bars of Alpha Vantage as traded; daily ones with dividends and splits.
 ///
 /// It tells no currency: `currency` is NULL. Intraday bars are asked for by month; without a first date, the last 30 days.
+/// Months of which it says that it does not know the symbol, as of those before the listing, are empty if others are not.
+/// Keys that are free get the last hundred days only, and no bars within the day.
 ///
 /// # Source
 ///
@@ -56,6 +58,7 @@ impl AlphaVantage {
             .append_pair("symbol", &request.spelling)
             .append_pair("apikey", self.key.reveal());
         let ask = Request::new(url).with_symbol(&request.symbol).with_judge(judge_alpha_vantage);
+        let ask = ask.with_patience(request.patience);
         let reply = self.fetch.get(&ask).await.map_err(|error| Failure::of_fetch(ALPHA_VANTAGE, error))?;
         alpha_vantage(&reply, request)
     }
@@ -70,8 +73,11 @@ impl AlphaVantage {
             ("extended_hours", extended),
         ];
         let Some(from) = request.from else { return self.ask(request, &common).await };
-        let last = request.to.unwrap_or_else(|| request.now.date_naive());
+        // A month that has not begun is none to Alpha Vantage.
+        let today = request.now.date_naive();
+        let last = request.to.map_or(today, |to| to.min(today));
         let (mut bars, mut rejects) = (Vec::new(), Vec::new());
+        let (mut is_known, mut unknown) = (false, None);
         let mut month = from.with_day(1).unwrap_or(from);
         while month <= last {
             let text = month.format("%Y-%m").to_string();
@@ -79,13 +85,18 @@ impl AlphaVantage {
             parameters.push(("month", &text));
             match self.ask(request, &parameters).await {
                 Ok(found) => {
+                    is_known = true;
                     bars.push(found.bars);
                     rejects.extend(found.rejects);
                 }
-                Err(failure) if failure.kind == FailureKind::Nothing => {}
+                Err(failure) if failure.kind == FailureKind::Nothing => is_known = true,
+                Err(failure) if failure.kind == FailureKind::Unknown => unknown = Some(failure),
                 Err(failure) => return Err(failure),
             }
             month = month.checked_add_months(chrono::Months::new(1)).unwrap_or(NaiveDate::MAX);
+        }
+        if let Some(unknown) = unknown.filter(|_| !is_known) {
+            return Err(unknown);
         }
         let bars = concat_batches(&bar_schema(), &bars)
             .map_err(|error| Failure::new(FailureKind::Unavailable, error.to_string()))?;
@@ -148,17 +159,36 @@ impl Provider for AlphaVantage {
 }
 
 /// What a reply of Alpha Vantage's with status 200 is worth.
+///
+/// It answers in words under `Note`, `Information` or `Error Message`. The words decide: those about the rate end in "unlock
+/// all premium endpoints" as well.
 pub fn judge_alpha_vantage(reply: &Reply) -> Verdict {
     let body: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
-    let text = |member: &str| body.get(member).and_then(Value::as_str);
-    match (text("Note"), text("Information"), text("Error Message")) {
-        (Some(note), ..) => Verdict::Throttled(note.to_owned()),
-        (_, Some(words), _) if words.contains("premium endpoint") => Verdict::Unauthorized(words.to_owned()),
-        (_, Some(words), _) if words.contains("per day") => Verdict::Exhausted(words.to_owned()),
-        (_, Some(words), _) => Verdict::Throttled(words.to_owned()),
-        (.., Some(words)) if words.contains("apikey") => Verdict::Unauthorized(words.to_owned()),
-        _ => accept_json(reply),
+    let text = |member: &&str| body.get(*member).and_then(Value::as_str);
+    let Some(words) = ["Note", "Information", "Error Message"].iter().find_map(text) else {
+        return accept_json(reply);
+    };
+    let lower = words.to_lowercase();
+    let says = |any: &[&str]| any.iter().any(|it| lower.contains(it));
+    let words = words.to_owned();
+    if says(&["call frequency", "per minute", "per second", "sparingly", "too many requests"]) {
+        Verdict::Throttled(words)
+    } else if says(&["per day", "daily rate limit", "daily limit", "rate limit", "quota"]) {
+        Verdict::Exhausted(words)
+    } else if says(&["premium", "apikey", "api key", "demo purposes"]) {
+        Verdict::Unauthorized(words)
+    } else if body.get("Note").is_some() {
+        Verdict::Throttled(words)
+    } else if says(&["invalid api call", "invalid input"]) || body.get("Error Message").is_some() {
+        accept_json(reply)
+    } else {
+        Verdict::Malformed(format!("words instead of bars: {words}"))
     }
+}
+
+/// The words of a reply to a question about nothing: a symbol that is not known, a month before its listing.
+fn refusal(body: &Value) -> Option<&str> {
+    ["Error Message", "Information"].into_iter().find_map(|member| body.get(member)?.as_str())
 }
 
 /// The bars in a reply, and the dividends and splits where it tells them.
@@ -178,7 +208,7 @@ pub fn alpha_vantage(reply: &Reply, request: &BarRequest) -> Result<Found, Failu
     }
     let unreadable = |reason: String| Failure::new(FailureKind::Unavailable, reason);
     let body: Value = serde_json::from_slice(&reply.body).map_err(|error| unreadable(format!("no JSON: {error}")))?;
-    if let Some(words) = body.get("Error Message").and_then(Value::as_str) {
+    if let Some(words) = refusal(&body) {
         let reason = format!("Alpha Vantage does not know `{}`: {words}", request.spelling);
         return Err(Failure::new(FailureKind::Unknown, reason));
     }

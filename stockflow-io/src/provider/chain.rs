@@ -1,12 +1,14 @@
 //! Providers in their order: where one fails, the next is asked for the symbol's whole request.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use arrow::error::ArrowError;
 use chrono::NaiveDate;
 use stockflow_core::schema::{Basis, action_schema, bar_schema, symbol_schema};
+use stockflow_core::transform::Interval;
 
 use super::renamed::Renamed;
 use super::{BarRequest, Failure, FailureKind, Found, Provider, Spellings};
@@ -48,12 +50,21 @@ struct Link {
 /// A provider that does not have the chain's basis or the interval is passed over, and the reason is listed.
 /// The provider that served a symbol last is asked first the next time, so that a symbol's bars stay those of one provider as
 /// long as it answers; another one is asked for all that was ever asked for.
+///
+/// A provider that asks for fewer requests is waited for half a minute and not for the limit's whole patience, if another one
+/// may be asked then; while it goes on throttling, the other symbols do not wait for it at all.
+/// A symbol that a table of spellings names otherwise from a date on is asked for in pieces, and each piece gives the bars and
+/// actions of its own dates.
 #[derive(Debug, Clone)]
 pub struct Chain {
     links: Vec<Link>,
     basis: Basis,
     spellings: Spellings,
+    patience: Duration,
 }
+
+/// How long a provider is waited for that asks for fewer requests, if there is another one.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What the chain found.
 #[derive(Debug)]
@@ -71,6 +82,7 @@ impl Chain {
             links: vec![Link { provider: first, on: vec![On::Any] }],
             basis: Basis::Raw,
             spellings: Spellings::default(),
+            patience: PATIENCE,
         }
     }
 
@@ -94,6 +106,13 @@ impl Chain {
     #[must_use]
     pub fn with_basis(mut self, basis: Basis) -> Self {
         self.basis = basis;
+        self
+    }
+
+    /// Says how long a provider is waited for that asks for fewer requests, if another one may be asked then; 30 s.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
         self
     }
 
@@ -130,11 +149,15 @@ impl Chain {
         // Stable: the others keep their order.
         links.sort_by_key(|link| Some(link.provider.name()) != before);
         let mut failures: Vec<(&str, Failure)> = Vec::new();
-        for link in links {
+        for (link_idx, link) in links.iter().enumerate() {
             let name = link.provider.name();
+            let rest = links.get(link_idx + 1..).unwrap_or_default();
+            let may_go_on = link.on.iter().any(|on| on.covers(FailureKind::Throttled))
+                && rest.iter().any(|it| self.why_not(it.provider.as_ref(), request.interval).is_none());
             let is_same = before == Some(name);
             let from = if is_same || before.is_none() { request.from } else { whole };
-            let asking = BarRequest { from, basis: self.basis, ..request.clone() };
+            let patience = may_go_on.then_some(self.patience);
+            let asking = BarRequest { from, basis: self.basis, patience, ..request.clone() };
             let failure = match self.ask(link.provider.as_ref(), asked, &asking).await {
                 Ok(found) => return Ok(Served { provider: name.to_owned(), found }),
                 Err(failure) => failure,
@@ -150,23 +173,30 @@ impl Chain {
         Err(summed_up(failures))
     }
 
-    async fn ask(&self, provider: &dyn Provider, asked: &Asked, request: &BarRequest) -> Result<Found, Failure> {
-        let unsupported = |reason| Err(Failure::new(FailureKind::Unsupported, reason));
+    /// Why a provider is not asked at all.
+    fn why_not(&self, provider: &dyn Provider, interval: Interval) -> Option<String> {
         if !provider.bases().contains(&self.basis) {
             let has: Vec<&str> = provider.bases().iter().map(|it| it.as_str()).collect();
-            return unsupported(format!("prices are wanted on basis `{}`, it has `{}`", self.basis, has.join("`, `")));
+            return Some(format!("prices are wanted on basis `{}`, it has `{}`", self.basis, has.join("`, `")));
         }
-        if !provider.has(request.interval) {
-            return unsupported(format!("it has no bars of {}", request.interval));
+        (!provider.has(interval)).then(|| format!("it has no bars of {interval}"))
+    }
+
+    async fn ask(&self, provider: &dyn Provider, asked: &Asked, request: &BarRequest) -> Result<Found, Failure> {
+        if let Some(reason) = self.why_not(provider, request.interval) {
+            return Err(Failure::new(FailureKind::Unsupported, reason));
         }
         let usual = if provider.name() == "yahoo" { asked.yahoo.clone() } else { provider.spell(&asked.symbol) };
         let renamed = Renamed::of(&self.spellings, &asked.symbol, provider.name(), &usual, request.now.date_naive());
         let pieces = self.spellings.pieces(&asked.symbol, provider.name(), request.from, request.to);
+        let n_pieces = pieces.len();
         let (mut found, mut nothing): (Vec<Found>, Option<Failure>) = (Vec::new(), None);
         for piece in pieces {
-            let spelling = piece.spelling.unwrap_or_else(|| usual.clone());
+            let spelling = piece.spelling.clone().unwrap_or_else(|| usual.clone());
             let part = BarRequest { spelling, from: piece.from, to: piece.to, ..request.clone() };
             match provider.bars(&part).await {
+                // Actions come up to now, and the old name may be another company's by then.
+                Ok(part) if n_pieces > 1 || piece.until.is_some() => found.push(piece.only(part).map_err(wrong)?),
                 Ok(part) => found.push(part),
                 Err(failure) if failure.kind == FailureKind::Nothing => nothing = Some(failure),
                 Err(failure) => return Err(failure),

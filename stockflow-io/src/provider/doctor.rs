@@ -1,5 +1,7 @@
 //! One request an endpoint: does it answer, can it be read, and which fields have come or gone.
 
+mod known;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -10,8 +12,9 @@ use stockflow_core::transform::Interval;
 use url::Url;
 
 use super::{ApiKey, BarRequest, judge_alpha_vantage, judge_stooq};
-use crate::http::{Fetch, Judge, Reply, Request, accept_json};
-use crate::yahoo::decode::{self, ChartRequest, SymbolRequest};
+use crate::http::{Fetch, Judge, Reply, Request};
+use crate::yahoo::decode::{self, ChartRequest, Reads, SymbolRequest};
+use crate::yahoo::judge_yahoo;
 
 /// What one endpoint's reply was like.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -22,9 +25,9 @@ pub struct Examined {
     pub ok: bool,
     /// Rows read.
     pub rows: usize,
-    /// Fields that the decoder looks for and that are not there.
+    /// Fields that the decoder reads and that no object of the reply has, as in `meta.currency`.
     pub missing: Vec<String>,
-    /// Fields that are there and that nobody here knows.
+    /// Fields that are there, are not read, and are in no reply that was recorded.
     pub new: Vec<String>,
     /// What went wrong, without secrets.
     pub reason: Option<String>,
@@ -37,10 +40,18 @@ struct Endpoint {
     name: &'static str,
     url: String,
     judge: Judge,
-    /// Where in the JSON its fields are (a pointer), and which are looked for. For CSV: the header.
-    at: &'static str,
-    fields: &'static [&'static str],
+    fields: Fields,
     rows: fn(&Reply, DateTime<Utc>) -> Result<usize, String>,
+}
+
+/// Which fields are looked for, and which are nothing new.
+enum Fields {
+    /// Of JSON: what a decoder of Yahoo's reads, and what else has been seen.
+    Yahoo(Reads, &'static [&'static str]),
+    /// Of the first member of the JSON object whose name begins so, all of which are read.
+    Series(&'static str, &'static [&'static str]),
+    /// Of the header of CSV, all of which are read.
+    Header(&'static [&'static str]),
 }
 
 /// Asks each endpoint of a provider once, for one well-known symbol; nothing if the provider is none of [`EXAMINABLE`].
@@ -74,10 +85,7 @@ async fn one(endpoint: &Endpoint, fetch: &dyn Fetch, now: DateTime<Utc>) -> Exam
         Ok(reply) => reply,
         Err(error) => return Examined { reason: Some(error.to_string()), ..examined },
     };
-    let known: BTreeSet<String> = endpoint.fields.iter().map(|it| (*it).to_owned()).collect();
-    let there = fields(&reply, endpoint.at);
-    examined.missing = known.difference(&there).cloned().collect();
-    examined.new = there.difference(&known).cloned().collect();
+    (examined.missing, examined.new) = endpoint.fields.compare(&reply);
     match (endpoint.rows)(&reply, now) {
         Ok(0) => examined.reason = Some("the reply can be read and holds nothing".to_owned()),
         Ok(rows) => (examined.ok, examined.rows) = (true, rows),
@@ -86,22 +94,86 @@ async fn one(endpoint: &Endpoint, fetch: &dyn Fetch, now: DateTime<Utc>) -> Exam
     examined
 }
 
-/// The fields of the object at this place, or the names in a header of CSV.
-fn fields(reply: &Reply, at: &str) -> BTreeSet<String> {
-    if at == "csv" {
-        let text = String::from_utf8_lossy(&reply.body);
-        return text.lines().next().unwrap_or_default().split(',').map(|it| it.trim().to_owned()).collect();
+impl Fields {
+    /// What is missing and what is new.
+    fn compare(&self, reply: &Reply) -> (Vec<String>, Vec<String>) {
+        let body = || serde_json::from_slice::<Value>(&reply.body).unwrap_or_default();
+        let (known, there): (&[&str], BTreeSet<String>) = match self {
+            Self::Yahoo(reads, seen) => return compare(reads, seen, &body()),
+            Self::Header(known) => {
+                let text = String::from_utf8_lossy(&reply.body);
+                let header = text.trim_start_matches('\u{feff}').lines().next().unwrap_or_default();
+                (known, header.split(',').map(|it| it.trim().to_owned()).collect())
+            }
+            Self::Series(name, known) => {
+                let body = body();
+                let series = body.as_object().and_then(|it| it.iter().find(|(key, _)| key.starts_with(name)));
+                let rows = series.and_then(|(_, rows)| rows.as_object()).into_iter().flat_map(|it| it.values());
+                (known, rows.filter_map(Value::as_object).flat_map(|row| row.keys().cloned()).collect())
+            }
+        };
+        let missing = known.iter().filter(|it| !there.contains(**it)).map(|it| (*it).to_owned()).collect();
+        let new = there.into_iter().filter(|it| !known.contains(&it.as_str())).collect();
+        (missing, new)
     }
-    let body: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
-    // `*` at the end stands for the first member, whatever its name.
-    let (at, is_any) = at.strip_suffix("/*").map_or((at, false), |at| (at, true));
-    let object = body.pointer(at).and_then(Value::as_object);
-    let object = if is_any { object.and_then(|it| it.values().next()?.as_object()) } else { object };
-    object.map(|it| it.keys().cloned().collect()).unwrap_or_default()
+}
+
+/// Members that are read and missing, and members that are neither read nor have been seen. Where an object is missing or new,
+/// it is named, and not all that is in it.
+fn compare(reads: &Reads, seen: &[&str], body: &Value) -> (Vec<String>, Vec<String>) {
+    let Some(found) = reads.at.iter().try_fold(body, |value, key| value.get(key)) else {
+        return (Vec::new(), Vec::new());
+    };
+    let mut there = BTreeSet::new();
+    members(found, "", reads, seen, &mut there);
+    let is_below = |member: &str, above: &str| {
+        member.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    let mut missing = BTreeSet::new();
+    for member in reads.members.iter().filter(|it| !there.contains(*it)) {
+        if !reads.optional.iter().any(|it| is_below(member, it)) {
+            missing.insert(topmost(member, |above| there.contains(above)));
+        }
+    }
+    let is_read = |member: &str| reads.members.iter().any(|read| is_below(read, member));
+    let is_known = |member: &str| is_read(member) || seen.contains(&member);
+    let new = there.iter().filter(|it| !is_known(it)).map(|it| topmost(it, is_known)).collect::<BTreeSet<_>>();
+    (missing.into_iter().collect(), new.into_iter().collect())
+}
+
+/// The member itself, or the highest object above it that does not hold.
+fn topmost(member: &str, holds: impl Fn(&str) -> bool) -> String {
+    let ends = member.match_indices('.').map(|(end, _)| end);
+    let above = ends.filter_map(|end| member.get(..end)).find(|above| !holds(above));
+    above.unwrap_or(member).to_owned()
+}
+
+/// All members of an object and of those below it. What is read as a whole, or is known and not read, is not looked into.
+fn members(value: &Value, parent: &str, reads: &Reads, seen: &[&str], into: &mut BTreeSet<String>) {
+    match value {
+        Value::Array(list) => list.iter().for_each(|it| members(it, parent, reads, seen, into)),
+        Value::Object(object) => {
+            for (key, value) in object {
+                // The key of an event is its time.
+                if key.parse::<i64>().is_ok() {
+                    members(value, parent, reads, seen, into);
+                    continue;
+                }
+                let member = if parent.is_empty() { key.clone() } else { format!("{parent}.{key}") };
+                let is_whole = reads.members.contains(&member)
+                    && !reads.members.iter().any(|it| it.starts_with(&format!("{member}.")));
+                if !is_whole && !seen.contains(&member.as_str()) {
+                    members(value, &member, reads, seen, into);
+                }
+                into.insert(member);
+            }
+        }
+        _ => {}
+    }
 }
 
 fn yahoo(now: DateTime<Utc>) -> Vec<Endpoint> {
-    let (end, start) = (now.timestamp(), now.timestamp() - 30 * 86_400);
+    let (end, start) = (now.timestamp(), now.timestamp() - 400 * 86_400);
     let base = "https://query1.finance.yahoo.com";
     let chart = format!(
         "{base}/v8/finance/chart/AAPL?interval=1d&period1={start}&period2={end}&events=div%2Csplits%2CcapitalGains&includePrePost=false&includeAdjustedClose=true"
@@ -110,9 +182,8 @@ fn yahoo(now: DateTime<Utc>) -> Vec<Endpoint> {
         Endpoint {
             name: "chart",
             url: chart,
-            judge: accept_json,
-            at: "/chart/result/0/indicators/quote/0",
-            fields: &["close", "high", "low", "open", "volume"],
+            judge: judge_yahoo,
+            fields: Fields::Yahoo(Reads::of_chart(), &known::CHART),
             rows: |reply, now| {
                 let asked = ChartRequest::new("AAPL", Interval::DAY, now);
                 let chart = decode::chart(&reply.into(), &asked).map_err(|error| error.to_string())?;
@@ -122,9 +193,8 @@ fn yahoo(now: DateTime<Utc>) -> Vec<Endpoint> {
         Endpoint {
             name: "quote",
             url: format!("{base}/v7/finance/quote?symbols=AAPL"),
-            judge: accept_json,
-            at: "/quoteResponse/result/0",
-            fields: &["currency", "exchange", "quoteType", "regularMarketPrice", "regularMarketTime", "symbol"],
+            judge: judge_yahoo,
+            fields: Fields::Yahoo(Reads::of_quote(), &known::QUOTE),
             rows: |reply, now| {
                 let asked = SymbolRequest::new(["AAPL"], now);
                 decode::quote(&reply.into(), &asked).map(|it| it.quotes.num_rows()).map_err(|error| error.to_string())
@@ -136,9 +206,8 @@ fn yahoo(now: DateTime<Utc>) -> Vec<Endpoint> {
                 "{base}/v10/finance/quoteSummary/AAPL?modules={}&formatted=false",
                 decode::HOLDER_MODULES.join("%2C")
             ),
-            judge: accept_json,
-            at: "/quoteSummary/result/0",
-            fields: &decode::HOLDER_MODULES,
+            judge: judge_yahoo,
+            fields: Fields::Yahoo(Reads::of_holders(), &known::HOLDERS),
             rows: |reply, now| {
                 let asked = SymbolRequest::new(["AAPL"], now);
                 decode::holders(&reply.into(), &asked)
@@ -149,9 +218,8 @@ fn yahoo(now: DateTime<Utc>) -> Vec<Endpoint> {
         Endpoint {
             name: "insights",
             url: format!("{base}/ws/insights/v3/finance/insights?symbols=AAPL"),
-            judge: accept_json,
-            at: "/finance/result/0",
-            fields: &["companySnapshot", "events", "instrumentInfo", "recommendation", "reports", "sigDevs", "symbol"],
+            judge: judge_yahoo,
+            fields: Fields::Yahoo(Reads::of_insights(), &known::INSIGHTS),
             rows: |reply, now| {
                 let asked = SymbolRequest::new(["AAPL"], now);
                 decode::insights(&reply.into(), &asked)
@@ -162,9 +230,8 @@ fn yahoo(now: DateTime<Utc>) -> Vec<Endpoint> {
         Endpoint {
             name: "search",
             url: format!("{base}/v1/finance/search?q=apple&quotesCount=25&newsCount=0"),
-            judge: accept_json,
-            at: "",
-            fields: &["quotes"],
+            judge: judge_yahoo,
+            fields: Fields::Yahoo(Reads::of_search(), &known::SEARCH),
             rows: |reply, now| {
                 decode::search(&reply.into(), now).map(|it| it.hits.num_rows()).map_err(|error| error.to_string())
             },
@@ -184,8 +251,7 @@ fn stooq(key: Option<&ApiKey>, now: DateTime<Utc>) -> Vec<Endpoint> {
             escaped(key)
         ),
         judge: judge_stooq,
-        at: "csv",
-        fields: &["Close", "Date", "High", "Low", "Open", "Volume"],
+        fields: Fields::Header(&["Close", "Date", "High", "Low", "Open", "Volume"]),
         rows: |reply, now| {
             let asked = BarRequest { spelling: "aapl.us".to_owned(), ..BarRequest::new("AAPL", Interval::DAY, now) };
             let found = super::stooq(reply, &asked, stockflow_core::schema::Basis::Split);
@@ -207,33 +273,33 @@ fn alpha_vantage(key: Option<&ApiKey>) -> Vec<Endpoint> {
             name: "daily",
             url: url("TIME_SERIES_DAILY", "&outputsize=compact"),
             judge: judge_alpha_vantage,
-            at: "/Time Series (Daily)/*",
-            fields: &["1. open", "2. high", "3. low", "4. close", "5. volume"],
+            fields: Fields::Series("Time Series", &["1. open", "2. high", "3. low", "4. close", "5. volume"]),
             rows: daily,
         },
         Endpoint {
             name: "daily_adjusted",
             url: url("TIME_SERIES_DAILY_ADJUSTED", "&outputsize=compact"),
             judge: judge_alpha_vantage,
-            at: "/Time Series (Daily)/*",
-            fields: &[
-                "1. open",
-                "2. high",
-                "3. low",
-                "4. close",
-                "5. adjusted close",
-                "6. volume",
-                "7. dividend amount",
-                "8. split coefficient",
-            ],
+            fields: Fields::Series(
+                "Time Series",
+                &[
+                    "1. open",
+                    "2. high",
+                    "3. low",
+                    "4. close",
+                    "5. adjusted close",
+                    "6. volume",
+                    "7. dividend amount",
+                    "8. split coefficient",
+                ],
+            ),
             rows: daily,
         },
         Endpoint {
             name: "intraday",
             url: url("TIME_SERIES_INTRADAY", "&interval=60min&outputsize=compact&adjusted=false"),
             judge: judge_alpha_vantage,
-            at: "/Time Series (60min)/*",
-            fields: &["1. open", "2. high", "3. low", "4. close", "5. volume"],
+            fields: Fields::Series("Time Series", &["1. open", "2. high", "3. low", "4. close", "5. volume"]),
             rows: |reply, now| {
                 let interval = Interval::new(60, stockflow_core::transform::IntervalUnit::Minute);
                 let interval = interval.map_err(|error| error.to_string())?;

@@ -22,6 +22,7 @@ mod stooq;
 mod yahoo;
 
 use std::fmt::Debug;
+use std::time::Duration;
 
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
@@ -79,6 +80,10 @@ pub struct BarRequest {
     pub to: Option<NaiveDate>,
     /// What is finished by then counts as final; it is the `as_of` of all rows.
     pub now: DateTime<Utc>,
+    /// When it is really asked for, `now` or later: prices come adjusted for every split up to then.
+    pub present: DateTime<Utc>,
+    /// How long to wait for a provider that asks for fewer requests; `None`: as long as the client's limit says.
+    pub patience: Option<Duration>,
     /// On which basis prices are wanted.
     pub basis: Basis,
     /// Whether bars that are still forming are wanted.
@@ -100,6 +105,8 @@ impl BarRequest {
             from: None,
             to: None,
             now,
+            present: now,
+            patience: None,
             basis: Basis::Raw,
             unfinished: false,
             pre_post: false,

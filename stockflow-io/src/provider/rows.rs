@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Date32Array, Float64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+    ArrayRef, AsArray, BooleanArray, Date32Array, Float64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
+use arrow::compute::filter_record_batch;
 use arrow::datatypes::Date32Type;
 use arrow::error::ArrowError;
 use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveTime, Utc};
@@ -52,6 +53,20 @@ pub(crate) fn period(date: NaiveDate, interval: Interval) -> (NaiveDate, NaiveDa
         }
         _ => (date, days(date, 1)),
     }
+}
+
+/// The rows whose `date` lies within, both ends included.
+pub(crate) fn dated(
+    table: &RecordBatch,
+    from: Option<NaiveDate>,
+    to: Option<NaiveDate>,
+) -> Result<RecordBatch, ArrowError> {
+    let wrong = || ArrowError::SchemaError("rows without `date`".to_owned());
+    let dates = table.column_by_name("date").and_then(|it| it.as_primitive_opt::<Date32Type>()).ok_or_else(wrong)?;
+    let from = from.map_or(i32::MIN, Date32Type::from_naive_date);
+    let to = to.map_or(i32::MAX, Date32Type::from_naive_date);
+    let keep: BooleanArray = dates.iter().map(|date| Some(date.is_some_and(|it| (from..=to).contains(&it)))).collect();
+    filter_record_batch(table, &keep)
 }
 
 /// A refused row.

@@ -1,7 +1,11 @@
 //! How each provider writes a symbol, and since when.
 
+use arrow::error::ArrowError;
 use chrono::{Days, NaiveDate};
 use stockflow_core::{Error, Result};
+
+use super::Found;
+use super::rows::dated;
 
 /// One row of the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +31,19 @@ pub struct Piece {
     pub from: Option<NaiveDate>,
     /// The last trading date, included.
     pub to: Option<NaiveDate>,
+    /// The last date for which this spelling holds, whatever was asked for; `None`: up to now.
+    pub until: Option<NaiveDate>,
+}
+
+impl Piece {
+    /// What was found, without bars and actions of other dates than the piece's.
+    pub(super) fn only(&self, found: Found) -> std::result::Result<Found, ArrowError> {
+        Ok(Found {
+            bars: dated(&found.bars, self.from, self.to.or(self.until))?,
+            actions: dated(&found.actions, self.from, self.until)?,
+            ..found
+        })
+    }
 }
 
 /// The dated table from symbols to each provider's spelling.
@@ -101,13 +118,18 @@ impl Spellings {
         Self::new(rows)
     }
 
+    /// The rows of a symbol, by date.
+    fn rows_of<'a>(&'a self, symbol: &'a str, provider: &'a str) -> impl Iterator<Item = &'a Spelling> {
+        self.0.iter().filter(move |row| row.symbol == symbol && row.provider == provider)
+    }
+
     /// The parts of a range, each under one spelling, in the order of time, without gaps.
     pub fn pieces(&self, symbol: &str, provider: &str, from: Option<NaiveDate>, to: Option<NaiveDate>) -> Vec<Piece> {
         let mut pieces = Vec::new();
         // The first date that is not covered yet; `None`: from the beginning.
         let mut next = from;
         let last = to.unwrap_or(NaiveDate::MAX);
-        for row in self.0.iter().filter(|row| row.symbol == symbol && row.provider == provider) {
+        for row in self.rows_of(symbol, provider) {
             let is_before = row.to.is_some_and(|end| next.is_some_and(|next| end < next));
             let is_behind = row.from.is_some_and(|start| last < start);
             if is_before || is_behind {
@@ -117,20 +139,23 @@ impl Spellings {
                 && next.is_none_or(|next| next < start)
             {
                 let before = start.checked_sub_days(Days::new(1));
-                pieces.push(Piece { spelling: None, from: next, to: before });
+                pieces.push(Piece { spelling: None, from: next, to: before, until: before });
                 next = Some(start);
             }
             let end = match (row.to, to) {
                 (Some(a), Some(b)) => Some(a.min(b)),
                 (a, b) => a.or(b),
             };
-            pieces.push(Piece { spelling: Some(row.spelling.clone()), from: next, to: end });
+            pieces.push(Piece { spelling: Some(row.spelling.clone()), from: next, to: end, until: row.to });
             match row.to.and_then(|end| end.checked_add_days(Days::new(1))) {
                 Some(after) if after <= last => next = Some(after),
                 _ => return pieces,
             }
         }
-        pieces.push(Piece { spelling: None, from: next, to });
+        // A row that begins later ends the usual name.
+        let later = self.rows_of(symbol, provider).filter_map(|row| row.from).find(|start| last < *start);
+        let until = later.and_then(|start| start.checked_sub_days(Days::new(1)));
+        pieces.push(Piece { spelling: None, from: next, to, until });
         pieces
     }
 }

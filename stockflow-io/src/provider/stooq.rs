@@ -20,6 +20,10 @@ const STOOQ: &str = "stooq";
 /// Prices are in the currency of the exchange, which Stooq does not tell: `currency` is NULL. It tells no corporate actions.
 /// A symbol without a dot is taken for a US one: `AAPL` is asked for as `aapl.us`.
 ///
+/// Stooq says "No data" of a symbol that it does not know and of dates without bars alike. Where that is the answer for some
+/// dates, it is asked for the symbol's months of all times: if there are any, there is nothing on the dates, else the symbol is
+/// unknown. That costs a request.
+///
 /// # Source
 ///
 /// Stooq's CSV download, whose adjustment depends on the market: state the basis with [`Stooq::on`]. Not tried live.
@@ -76,24 +80,50 @@ impl Provider for Stooq {
         let Some(code) = code(request.interval) else {
             return Err(Failure::new(FailureKind::Unsupported, format!("Stooq has no bars of {}", request.interval)));
         };
+        // A week or month must come whole, whatever day the range begins with.
+        let from = request.from.map(|from| period(from, request.interval).0);
+        let today = request.now.date_naive();
+        let reply = self.reply(request, code, from, request.to.unwrap_or(today)).await?;
+        let [basis] = self.basis;
+        let found = stooq(&reply, request, basis);
+        let is_part = from.is_some() || request.to.is_some_and(|to| to < today);
+        match found {
+            Err(unknown) if unknown.kind == FailureKind::Unknown && is_part => {
+                let all = BarRequest { from: None, to: None, unfinished: true, ..request.clone() };
+                let reply = self.reply(&all, "m", None, today).await?;
+                stooq(&reply, &all, basis)?;
+                Err(nothing())
+            }
+            found => found,
+        }
+    }
+}
+
+impl Stooq {
+    async fn reply(
+        &self,
+        request: &BarRequest,
+        code: &str,
+        from: Option<NaiveDate>,
+        to: NaiveDate,
+    ) -> Result<Reply, Failure> {
         let mut url = Url::parse("https://stooq.com/q/d/l/")
             .map_err(|error| Failure::new(FailureKind::Unsupported, error.to_string()))?;
         let day = |date: NaiveDate| date.format("%Y%m%d").to_string();
-        // A week or month must come whole, whatever day the range begins with.
-        let from = request.from.map(|from| period(from, request.interval).0);
-        url.query_pairs_mut().append_pair("s", &request.spelling).append_pair("i", code);
-        if let Some(from) = from {
-            url.query_pairs_mut().append_pair("d1", &day(from));
-        }
-        let to = request.to.unwrap_or_else(|| request.now.date_naive());
-        url.query_pairs_mut().append_pair("d2", &day(to)).append_pair("apikey", self.key.reveal());
-        if from.is_none() {
-            url.query_pairs_mut().append_pair("d1", "19000101");
-        }
-        let ask = Request::new(url).with_symbol(&request.symbol).with_judge(judge_stooq);
-        let reply = self.fetch.get(&ask).await.map_err(|error| Failure::of_fetch(STOOQ, error))?;
-        stooq(&reply, request, self.basis[0])
+        url.query_pairs_mut()
+            .append_pair("s", &request.spelling)
+            .append_pair("i", code)
+            .append_pair("d1", &from.map_or_else(|| "19000101".to_owned(), day))
+            .append_pair("d2", &day(to))
+            .append_pair("apikey", self.key.reveal());
+        let ask =
+            Request::new(url).with_symbol(&request.symbol).with_judge(judge_stooq).with_patience(request.patience);
+        self.fetch.get(&ask).await.map_err(|error| Failure::of_fetch(STOOQ, error))
     }
+}
+
+fn nothing() -> Failure {
+    Failure::new(FailureKind::Nothing, "Stooq has no bars on these dates")
 }
 
 /// What a reply of Stooq's with status 200 is worth.
@@ -117,7 +147,7 @@ pub fn judge_stooq(reply: &Reply) -> Verdict {
 ///
 /// # Errors
 ///
-/// `Unknown` for "No data", `Unavailable` if it is no CSV with the columns `Date, Open, High, Low, Close`.
+/// `Unknown` for "No data", which is said of dates without bars as well (see [`Stooq`]), `Unavailable` if it is no CSV with the columns `Date, Open, High, Low, Close`.
 pub fn stooq(reply: &Reply, request: &BarRequest, basis: Basis) -> Result<Found, Failure> {
     if !reply.is_success() {
         return Err(Failure::of_status(STOOQ, &request.symbol, reply.status));
@@ -151,7 +181,7 @@ pub fn stooq(reply: &Reply, request: &BarRequest, basis: Basis) -> Result<Found,
     let bars = rows::bars(found, STOOQ, basis, None, request)
         .map_err(|error| Failure::new(FailureKind::Unavailable, error.to_string()))?;
     if bars.num_rows() == 0 && rejects.is_empty() {
-        return Err(Failure::new(FailureKind::Nothing, "Stooq has no bars on these dates"));
+        return Err(nothing());
     }
     Ok(Found {
         bars,

@@ -2,7 +2,7 @@
 
 use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use arrow::compute::{concat_batches, filter_record_batch};
-use arrow::datatypes::Date32Type;
+use arrow::datatypes::{Date32Type, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use chrono::{DateTime, Days, Duration, NaiveDate, NaiveTime, Utc};
 use stockflow_core::schema::{Basis, DeadLetter, action_schema, bar_schema, symbol_schema};
@@ -15,8 +15,9 @@ use super::decode::{
 };
 use super::request::{reply, url};
 use super::units::in_main_units;
-use super::window::{Window, earliest, windows};
+use super::window::{Part, Window, earliest, windows};
 use crate::http::Fetch;
+use crate::provider::rows::dated;
 use crate::provider::{BarRequest, Failure, FailureKind, Found};
 
 /// Seconds of 1 January 1900: before any bar that Yahoo has.
@@ -39,24 +40,24 @@ fn midnight(date: NaiveDate) -> DateTime<Utc> {
 pub(crate) async fn ask(fetch: &dyn Fetch, asking: &BarRequest) -> Result<Found, Failure> {
     let range = range(asking);
     let parts = windows(asking.interval, range, asking.now);
-    if parts.is_empty() {
+    let Some((first, last)) = parts.first().zip(parts.last()) else {
         let kept = earliest(asking.interval, asking.now).map(|it| it.date_naive().to_string()).unwrap_or_default();
         let reason = format!(
             "Yahoo keeps bars of {} from {kept} on only; ask for later ones or a longer interval",
             asking.interval
         );
         return Err(Failure::new(FailureKind::Unsupported, reason));
-    }
+    };
     let mut found: Vec<RecordBatch> = Vec::new();
     let (mut rejects, mut nothing) = (Vec::new(), None);
     let mut actions = vec![RecordBatch::new_empty(action_schema())];
     let mut symbols = RecordBatch::new_empty(symbol_schema());
     for part in &parts {
-        match chart_of(fetch, asking, asking.interval, *part).await {
+        match chart_of(fetch, asking, asking.interval, part.asked).await {
             Ok(chart) => {
-                found.push(chart.bars);
+                found.push(taken(asking, part, last, &chart).map_err(unreadable)?);
                 symbols = chart.symbols;
-                rejects.extend(chart.rejects);
+                rejects.extend(chart.rejects.into_iter().filter(|it| is_of_action(it) || is_taken(it, part, last)));
                 actions.push(chart.actions);
             }
             Err(failure) if failure.kind == FailureKind::Nothing => nothing = Some(failure),
@@ -64,10 +65,11 @@ pub(crate) async fn ask(fetch: &dyn Fetch, asking: &BarRequest) -> Result<Found,
         }
     }
     // Prices are adjusted for every split up to now, whatever was asked for; intraday replies need not tell them.
-    if asking.interval != Interval::DAY || parts.last().is_some_and(|it| it.end < asking.now) {
-        let since = Window { start: parts.first().map_or(range.start, |it| it.start), end: asking.now };
+    if asking.interval != Interval::DAY || last.asked.end < asking.now {
+        let since = Window { start: first.asked.start, end: asking.now };
         match chart_of(fetch, asking, Interval::DAY, since).await {
             Ok(chart) => {
+                rejects.retain(|it| !is_of_action(it));
                 rejects.extend(chart.rejects.into_iter().filter(is_of_action));
                 actions = vec![chart.actions];
             }
@@ -85,8 +87,33 @@ pub(crate) async fn ask(fetch: &dyn Fetch, asking: &BarRequest) -> Result<Found,
     {
         return Err(nothing);
     }
-    made_one(asking, &found, &actions, symbols, rejects)
-        .map_err(|error| Failure::new(FailureKind::Unavailable, format!("its replies cannot be put together: {error}")))
+    made_one(asking, &found, &actions, symbols, rejects).map_err(unreadable)
+}
+
+fn unreadable(error: ArrowError) -> Failure {
+    Failure::new(FailureKind::Unavailable, format!("its replies cannot be put together: {error}"))
+}
+
+/// The bars of a reply that are this part's, and had begun by the moment up to which is read: an intent that is read on a
+/// later day gives what it would have given.
+fn taken(asking: &BarRequest, part: &Part, last: &Part, chart: &decode::Chart) -> Result<RecordBatch, ArrowError> {
+    if !asking.interval.is_intraday() {
+        return dated(&chart.bars, None, Some(chart.facts.date(asking.now)));
+    }
+    let stamps = chart.bars.column_by_name("ts").and_then(|it| it.as_primitive_opt::<TimestampMicrosecondType>());
+    let stamps = stamps.ok_or_else(|| ArrowError::SchemaError("bars without `ts`".to_owned()))?;
+    let end =
+        if part == last { asking.now.timestamp_micros().saturating_add(1) } else { part.taken.end.timestamp_micros() };
+    let within = part.taken.start.timestamp_micros()..end;
+    let keep: BooleanArray = stamps.iter().map(|ts| Some(ts.is_some_and(|ts| within.contains(&ts)))).collect();
+    filter_record_batch(&chart.bars, &keep)
+}
+
+/// Whether a refused row, whose position ends in its stamp, is this part's; one without a stamp may be anybody's.
+fn is_taken(reject: &DeadLetter, part: &Part, last: &Part) -> bool {
+    let stamp = reject.position.rsplit_once('@').and_then(|(_, stamp)| stamp.parse().ok());
+    let at = stamp.and_then(|stamp| DateTime::from_timestamp(stamp, 0));
+    at.is_none_or(|at| part.taken.start <= at && (at < part.taken.end || part == last))
 }
 
 fn is_of_action(reject: &DeadLetter) -> bool {
@@ -110,16 +137,10 @@ fn made_one(
     let bars = if asking.basis == Basis::Raw { undo_splits(&bars, &actions)? } else { bars };
     let bars = if asking.sub_units { bars } else { in_main_units(&bars)? };
     let actions = undo_splits_of_actions(&actions, &actions)?;
-    Ok(Found { bars, actions: since(asking.from, &actions)?, symbols, rejects })
-}
-
-/// Actions on the first wanted date or later: the request begins a day before.
-fn since(first: Option<NaiveDate>, actions: &RecordBatch) -> Result<RecordBatch, ArrowError> {
-    let Some(first) = first.map(Date32Type::from_naive_date) else { return Ok(actions.clone()) };
-    let wrong = || ArrowError::SchemaError("actions without `date`".to_owned());
-    let dates = actions.column_by_name("date").and_then(|it| it.as_primitive_opt::<Date32Type>()).ok_or_else(wrong)?;
-    let keep: BooleanArray = dates.iter().map(|date| Some(date.is_some_and(|date| date >= first))).collect();
-    filter_record_batch(actions, &keep)
+    // The request begins a day before the first wanted date. Today's may come before the open; what an intent of an earlier
+    // day could not know comes with the next one.
+    let actions = dated(&actions, asking.from, asking.now.date_naive().succ_opt())?;
+    Ok(Found { bars, actions, symbols, rejects })
 }
 
 /// The bars of the wanted dates, finished ones unless others are wanted.
@@ -148,7 +169,9 @@ async fn chart_of(
     window: Window,
 ) -> Result<decode::Chart, Failure> {
     // Yahoo adjusts prices before the open of a split's day, and stamps the split with the open: without a day more it is missing.
-    let after = if window.end >= asking.now { window.end + Duration::days(1) } else { window.end };
+    // And an intent may be read on a later day than its own: Yahoo has adjusted for every split up to the present.
+    let is_last = window.end >= asking.now;
+    let after = if is_last { asking.present.max(window.end) + Duration::days(1) } else { window.end };
     let (begin, end) = (window.start.timestamp().to_string(), after.timestamp().to_string());
     let interval_text = interval.to_string();
     let parameters = [
@@ -162,7 +185,8 @@ async fn chart_of(
     let url = url(&["v8", "finance", "chart", &asking.spelling], &parameters)
         .map_err(|_| Failure::new(FailureKind::Unknown, format!("`{}` makes no URL", asking.spelling)))?;
     let asked = Asked::new(&asking.symbol, &asking.spelling);
-    let reply = reply(fetch, &asked, url).await.map_err(|error| Failure::of_fetch(CONNECTOR, error))?;
+    let reply =
+        reply(fetch, &asked, url, asking.patience).await.map_err(|error| Failure::of_fetch(CONNECTOR, error))?;
     let symbol = asking.symbol.as_str();
     let asked = ChartRequest::new(symbol, interval, asking.now).between(window.start, window.end);
     chart(&reply, &asked)

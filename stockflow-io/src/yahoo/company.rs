@@ -55,7 +55,7 @@ impl YahooCompany {
 
     /// The moment of reading, instead of the time of the first plan: for recordings and tests.
     #[must_use]
-    pub fn with_now(self, now: DateTime<Utc>) -> Self {
+    pub fn with_now(mut self, now: DateTime<Utc>) -> Self {
         self.symbols.read_up_to(now);
         self
     }

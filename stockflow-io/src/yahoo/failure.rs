@@ -49,12 +49,13 @@ impl Failure {
         if let ReplyError::NoData { .. } = error {
             return Self::Nothing(error.to_string());
         }
+        let of_source =
+            |class| Self::Source(Error::refused(Origin::new(CONNECTOR).symbol(symbol), class, error.to_string()));
+        if let ReplyError::RateLimited { .. } = error {
+            return of_source(ErrorClass::Transient);
+        }
         match error.class() {
-            ReplyClass::Fatal => Self::Source(Error::refused(
-                Origin::new(CONNECTOR).symbol(symbol),
-                ErrorClass::Config,
-                error.to_string(),
-            )),
+            ReplyClass::Fatal => of_source(ErrorClass::Config),
             ReplyClass::Final | ReplyClass::Retry | ReplyClass::RefreshCrumb => Self::Symbol(error.to_string()),
         }
     }

@@ -13,6 +13,8 @@ mod symbols;
 mod units;
 mod window;
 
+pub(crate) use request::judge_yahoo;
+
 pub use company::{Endpoint, YahooCompany};
 pub use session::YahooSession;
 pub use source::YahooSource;

@@ -1,10 +1,12 @@
 //! A request to one of Yahoo's endpoints.
 
+use std::time::Duration;
+
 use url::Url;
 
 use super::decode::{self, Asked};
 use super::failure::Failure;
-use crate::http::{Fetch, FetchError, Request, accept_json};
+use crate::http::{self, Fetch, FetchError, Request, Verdict, accept_json};
 
 /// The URL of an endpoint. The last segment may be a symbol and is escaped.
 pub(super) fn url(path: &[&str], parameters: &[(&str, &str)]) -> Result<Url, Failure> {
@@ -21,8 +23,18 @@ pub(super) fn url(path: &[&str], parameters: &[(&str, &str)]) -> Result<Url, Fai
     Ok(url)
 }
 
-/// The reply about a symbol.
-pub(super) async fn reply(fetch: &dyn Fetch, asked: &Asked, url: Url) -> Result<decode::Reply, FetchError> {
-    let request = Request::new(url).with_symbol(&asked.symbol).with_judge(accept_json);
+/// What a reply of Yahoo's is worth: whole JSON, in which Yahoo does not ask for fewer requests, whatever the status.
+pub(crate) fn judge_yahoo(reply: &http::Reply) -> Verdict {
+    if decode::is_throttling(reply.status, &reply.body) { Verdict::Throttled(reply.head()) } else { accept_json(reply) }
+}
+
+/// The reply about a symbol; who can ask somebody else brings a patience of their own.
+pub(super) async fn reply(
+    fetch: &dyn Fetch,
+    asked: &Asked,
+    url: Url,
+    patience: Option<Duration>,
+) -> Result<decode::Reply, FetchError> {
+    let request = Request::new(url).with_symbol(&asked.symbol).with_judge(judge_yahoo).with_patience(patience);
     Ok(decode::Reply::from(&fetch.get(&request).await?))
 }

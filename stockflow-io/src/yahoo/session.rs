@@ -17,7 +17,9 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use url::Url;
 
-use crate::http::{Fetch, FetchError, HttpClient, Reply, Request, Verdict, accept_json};
+use super::decode;
+use super::request::judge_yahoo;
+use crate::http::{Fetch, FetchError, HttpClient, Reply, Request, Verdict};
 
 const COOKIE: &str = "https://fc.yahoo.com/";
 const CRUMB: &str = "https://query1.finance.yahoo.com/v1/test/getcrumb";
@@ -141,11 +143,9 @@ impl YahooSession {
     async fn ask_for_crumb(&self) -> Result<String, String> {
         let request = request(CRUMB)?.with_judge(accept_crumb).with_deadline(PATIENCE);
         let reply = self.client.send(&request).await.map_err(|error| error.to_string())?;
-        match crumb_in(&reply) {
-            Some(crumb) if reply.is_success() => Ok(crumb),
-            // Not the body: it might be the crumb.
-            _ => Err(format!("there is no crumb at {CRUMB} (HTTP status {})", reply.status)),
-        }
+        // The reason does not show the body: it might be the crumb.
+        decode::crumb(&(&reply).into())
+            .map_err(|reason| format!("there is no crumb at {CRUMB} (HTTP status {}: {reason})", reply.status))
     }
 
     /// Opens the start page, and agrees if it asks for consent.
@@ -176,9 +176,12 @@ fn with_crumb(request: &Request, crumb: &Crumb) -> Request {
     request.clone().with_url(url).with_judge(accept_guarded)
 }
 
-/// As JSON, but a refusal in plain text must not be asked for again with the same crumb.
+/// As all of Yahoo's, but a refusal in plain text must not be asked for again with the same crumb.
 fn accept_guarded(reply: &Reply) -> Verdict {
-    if is_refusal(reply) { Verdict::Accept } else { accept_json(reply) }
+    match judge_yahoo(reply) {
+        Verdict::Malformed(_) if is_refusal(reply) => Verdict::Accept,
+        verdict => verdict,
+    }
 }
 
 fn is_refusal(reply: &Reply) -> bool {
@@ -190,42 +193,17 @@ fn is_refusal(reply: &Reply) -> bool {
 }
 
 fn accept_crumb(reply: &Reply) -> Verdict {
-    if reply.body.len() < 200 && String::from_utf8_lossy(&reply.body).contains("Too Many Requests") {
+    if decode::is_throttling(reply.status, &reply.body) {
         Verdict::Throttled("Too Many Requests".into())
     } else {
         Verdict::Accept
     }
 }
 
-/// A crumb is one short word; anything else that comes in its place is not.
-fn crumb_in(reply: &Reply) -> Option<String> {
-    let text = std::str::from_utf8(&reply.body).ok()?.trim();
-    let is_word = |c: char| c.is_ascii_graphic() && !matches!(c, '<' | '>' | '{' | '}' | '"');
-    ((4..=64).contains(&text.len()) && text.chars().all(is_word)).then(|| text.to_owned())
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::http::ReplyHeaders;
-
-    #[track_caller]
-    fn check(body: &'static str, expected: Option<&str>) {
-        let url = Url::parse(CRUMB).unwrap();
-        let reply = Reply::new(200, ReplyHeaders::default(), body.into(), url);
-        assert_eq!(crumb_in(&reply).as_deref(), expected);
-    }
-
-    #[test]
-    fn only_a_word_is_a_crumb() {
-        check("aB/cd.e2fGh\n", Some("aB/cd.e2fGh"));
-        check("", None);
-        check("Too Many Requests", None);
-        check("Invalid Cookie", None);
-        check("<html></html>", None);
-        check(r#"{"finance":null}"#, None);
-    }
 
     #[test]
     fn only_quotes_and_summaries_need_a_crumb() {

@@ -21,7 +21,8 @@ use super::position::Position;
 use super::symbols::{Found, Pins, Question, SYMBOLS_PER_EPOCH, Symbols, position, scan_to};
 use super::units::told;
 use crate::http::Fetch;
-use crate::provider::{self, BarRequest, Chain, Served, Yahoo, rows};
+use crate::provider::rows::{self, dated};
+use crate::provider::{self, BarRequest, Chain, Served, Yahoo};
 
 /// Bars and corporate actions of Yahoo Finance.
 ///
@@ -55,6 +56,7 @@ pub struct YahooSource {
     interval: Interval,
     from: Option<NaiveDate>,
     to: Option<NaiveDate>,
+    actions_to: Option<NaiveDate>,
     refetch_days: u64,
     unfinished: bool,
     pre_post: bool,
@@ -78,6 +80,7 @@ impl YahooSource {
             interval: Interval::DAY,
             from: None,
             to: None,
+            actions_to: None,
             refetch_days: 7,
             unfinished: false,
             pre_post: false,
@@ -96,6 +99,13 @@ impl YahooSource {
     #[must_use]
     pub fn between(mut self, from: Option<NaiveDate>, to: Option<NaiveDate>) -> Self {
         (self.from, self.to) = (from, to);
+        self
+    }
+
+    /// Corporate actions up to this date only, instead of all up to now: prices as traded need those, the table need not.
+    #[must_use]
+    pub fn with_actions_to(mut self, to: Option<NaiveDate>) -> Self {
+        self.actions_to = to;
         self
     }
 
@@ -129,7 +139,7 @@ impl YahooSource {
 
     /// The moment up to which is read, instead of the time of the first plan: for recordings and tests.
     #[must_use]
-    pub fn with_now(self, now: DateTime<Utc>) -> Self {
+    pub fn with_now(mut self, now: DateTime<Utc>) -> Self {
         self.symbols.read_up_to(now);
         self
     }
@@ -241,6 +251,8 @@ impl Source for YahooSource {
     async fn scan(&self, plan: &EpochPlan) -> Result<Scan> {
         let pins: Pins<Pin> = Pins::of(plan)?;
         let served: Mutex<BTreeMap<String, String>> = Mutex::default();
+        // An intent that a crash left open is read with its own `now`, whatever day it is.
+        let present = self.symbols.present(pins.now);
         let question = |(symbol, pin): (String, Pin)| {
             let asked = self.symbols.named(symbol.clone());
             let request = BarRequest {
@@ -250,6 +262,7 @@ impl Source for YahooSource {
                 unfinished: self.unfinished,
                 pre_post: self.pre_post,
                 sub_units: self.sub_units,
+                present,
                 ..BarRequest::new(&symbol, self.interval, pins.now)
             };
             let served = &served;
@@ -260,7 +273,9 @@ impl Source for YahooSource {
                     Err(failure) => return of_failure(failure),
                 };
                 served.lock().unwrap_or_else(PoisonError::into_inner).insert(asked.symbol, provider);
-                Ok(of_symbol(found))
+                let actions = dated(&found.actions, None, self.actions_to)
+                    .map_err(|error| Failure::Symbol(format!("its actions cannot be told by date: {error}")))?;
+                Ok(of_symbol(provider::Found { actions, ..found }))
             });
             Question { symbol, is_known: pin.known, answer }
         };

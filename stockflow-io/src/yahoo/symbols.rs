@@ -35,18 +35,26 @@ pub(super) struct Symbols {
     asked: Vec<Asked>,
     /// Fixed by the first plan: a run ends.
     target: Arc<OnceLock<DateTime<Utc>>>,
+    /// The present, if it is not the clock's: recordings were asked for then.
+    present: Option<DateTime<Utc>>,
 }
 
 impl Symbols {
     pub(super) fn new(symbols: impl IntoIterator<Item = Asked>) -> Self {
         let mut known = BTreeSet::new();
         let asked = symbols.into_iter().filter(|it| known.insert(it.symbol.clone())).collect();
-        Self { asked, target: Arc::default() }
+        Self { asked, target: Arc::default(), present: None }
     }
 
     /// Fixes the moment, unless a plan has done so.
-    pub(super) fn read_up_to(&self, now: DateTime<Utc>) {
+    pub(super) fn read_up_to(&mut self, now: DateTime<Utc>) {
         let _ = self.target.set(now);
+        self.present = Some(now);
+    }
+
+    /// When an epoch is really asked for, whose intent may be of an earlier day.
+    pub(super) fn present(&self, pinned: DateTime<Utc>) -> DateTime<Utc> {
+        self.present.unwrap_or_else(Utc::now).max(pinned)
     }
 
     pub(super) fn target(&self) -> DateTime<Utc> {

@@ -1,6 +1,6 @@
 //! Which requests a range of bars takes: what Yahoo keeps of an interval, and how much of it one reply holds.
 
-use chrono::{DateTime, Duration, Utc};
+use chrono::{DateTime, Duration, NaiveTime, Utc};
 use stockflow_core::transform::{Interval, IntervalUnit};
 
 /// A range of time, its end not included.
@@ -29,18 +29,48 @@ pub(super) fn earliest(interval: Interval, now: DateTime<Utc>) -> Option<DateTim
     limits(interval).map(|(kept, _)| now - Duration::days(kept))
 }
 
+/// A request, and which bars of its reply count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Part {
+    /// What is asked for.
+    pub(super) asked: Window,
+    /// The bars that begin within it are taken. The parts of a range have each moment once.
+    pub(super) taken: Window,
+}
+
+/// On both sides of a cut so much is asked for that the bars next to it come whole: Yahoo's first and last bar of a window
+/// may be cut off, and a cut at midnight UTC is one in the midst of a session in Sydney or of a coin.
+const OVERLAP: Duration = Duration::days(1);
+
 /// The requests for a range, in their order; none if nothing of it is kept.
-pub(super) fn windows(interval: Interval, range: Window, now: DateTime<Utc>) -> Vec<Window> {
+///
+/// Ranges that one reply does not hold are cut at midnights UTC.
+pub(super) fn windows(interval: Interval, range: Window, now: DateTime<Utc>) -> Vec<Part> {
     let start = earliest(interval, now).map_or(range.start, |earliest| earliest.max(range.start));
-    let span = limits(interval).map(|(_, span)| Duration::days(span));
+    if start >= range.end {
+        return Vec::new();
+    }
+    let whole = Window { start, end: range.end };
+    let span = match limits(interval) {
+        Some((_, span)) if whole.end - whole.start > Duration::days(span) => Duration::days(span) - OVERLAP * 2,
+        _ => return vec![Part { asked: whole, taken: whole }],
+    };
     let mut found = Vec::new();
     let mut next = start;
-    while next < range.end {
-        let end = span.map_or(range.end, |span| (next + span).min(range.end));
-        found.push(Window { start: next, end });
+    while next < whole.end {
+        let cut = midnight_before(next + span);
+        // A rest that is shorter than the overlap would be asked for twice.
+        let end = if cut + OVERLAP >= whole.end { whole.end } else { cut };
+        let taken = Window { start: next, end };
+        let asked = Window { start: (next - OVERLAP).max(start), end: (end + OVERLAP).min(whole.end) };
+        found.push(Part { asked, taken });
         next = end;
     }
     found
+}
+
+fn midnight_before(at: DateTime<Utc>) -> DateTime<Utc> {
+    at.date_naive().and_time(NaiveTime::MIN).and_utc()
 }
 
 #[cfg(test)]
@@ -52,18 +82,35 @@ mod tests {
         DateTime::UNIX_EPOCH + Duration::days(20_000 + day)
     }
 
+    fn interval(text: &str) -> Interval {
+        text.parse().unwrap()
+    }
+
     #[test]
-    fn limited_intervals_are_cut_and_begin_where_they_are_kept() {
-        let interval = |text: &str| text.parse::<Interval>().unwrap();
+    fn limited_intervals_begin_where_they_are_kept() {
         let whole = Window { start: at(-3000), end: at(0) };
-        assert_eq!(windows(interval("1d"), whole, at(0)), [whole]);
-        let minutes = windows(interval("1m"), whole, at(0));
-        assert_eq!((minutes.len(), minutes[0].start, minutes[4].end), (5, at(-29), at(0)));
-        assert!(
-            minutes.iter().zip(&minutes[1..]).all(|(a, b)| a.end == b.start && a.end - a.start == Duration::days(7))
-        );
-        assert_eq!(windows(interval("5m"), whole, at(0)), [Window { start: at(-59), end: at(0) }]);
-        assert_eq!(windows(interval("1h"), whole, at(0)).len(), 2);
+        let only = |window| vec![Part { asked: window, taken: window }];
+        assert_eq!(windows(interval("1d"), whole, at(0)), only(whole));
+        assert_eq!(windows(interval("5m"), whole, at(0)), only(Window { start: at(-59), end: at(0) }));
         assert_eq!(windows(interval("1m"), Window { start: at(-90), end: at(-60) }, at(0)), []);
+        let week = Window { start: at(-8), end: at(-1) };
+        assert_eq!(windows(interval("1m"), week, at(0)), only(week));
+    }
+
+    #[test]
+    fn cuts_are_at_midnight_and_leave_no_moment_out() {
+        let evening = at(0) + Duration::hours(21);
+        for (text, n_parts, most) in [("1m", 6, 7), ("1h", 3, 365)] {
+            let parts = windows(interval(text), Window { start: at(-3000), end: evening }, evening);
+            assert_eq!(parts.len(), n_parts, "{parts:?}");
+            assert_eq!(parts.first().map(|it| it.taken.start), earliest(interval(text), evening));
+            assert_eq!(parts.last().map(|it| (it.taken.end, it.asked.end)), Some((evening, evening)));
+            for (part, next) in parts.iter().zip(&parts[1..]) {
+                assert_eq!(part.taken.end, next.taken.start);
+                assert_eq!(part.taken.end.time(), NaiveTime::MIN);
+                assert_eq!((part.asked.end - part.taken.end, next.taken.start - next.asked.start), (OVERLAP, OVERLAP));
+            }
+            assert!(parts.iter().all(|it| it.asked.end - it.asked.start <= Duration::days(most)), "{parts:?}");
+        }
     }
 }

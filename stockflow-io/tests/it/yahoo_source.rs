@@ -345,3 +345,33 @@ async fn a_thousand_symbols_arrive_once_each_although_a_third_of_the_requests_is
     let n_refused = seen.iter().filter(|seen| !seen.is_good).count();
     assert!(n_refused > 600 && seen.len() == 2000 + n_refused, "{n_refused} of {}", seen.len());
 }
+
+#[tokio::test]
+async fn an_intent_that_is_read_days_later_knows_the_splits_since() {
+    let world = World::new();
+    let folder = world.replies.path();
+    let (evening, later) = ("2024-01-03T23:00:00Z", "2024-01-09T15:00:00Z");
+    // The intent is written, and nothing is read before the process ends.
+    let probe = Arc::new(KillOnce::new(KillPoint::AfterIntent));
+    let options = RunOptions { probe: Some(Arc::clone(&probe) as Arc<dyn Probe>), ..RunOptions::default() };
+    let pipeline = world.pipeline().source(world.source(&["AAA"], evening)).build().unwrap();
+    assert!(pipeline.run(options).await.is_err() && probe.has_struck());
+    // Since then every share has become four, and Yahoo has adjusted all of its prices.
+    let split = json!({ "splits": { "1": { "date": open("2024-01-08"), "numerator": 4, "denominator": 1 } } });
+    let days = [("2024-01-02", 25.0), ("2024-01-03", 26.0), ("2024-01-04", 27.0), ("2024-01-08", 28.0)];
+    record(folder, "AAA", BEGINNING, at(later), 200, &chart("AAA", "USD", &days, &split));
+    // It is finished, and ends before the next one.
+    let probe = Arc::new(KillOnce::new(KillPoint::AfterPlan));
+    let options = RunOptions { probe: Some(Arc::clone(&probe) as Arc<dyn Probe>), ..RunOptions::default() };
+    let pipeline = world.pipeline().source(world.source(&["AAA"], later)).build().unwrap();
+    assert!(pipeline.run(options).await.is_err() && probe.has_struck());
+    let expected = [("AAA 2024-01-02 USD", 100.0), ("AAA 2024-01-03 USD", 104.0)];
+    assert_eq!(world.closes(), expected.map(|(key, close)| (key.to_owned(), close)).into());
+    // What that day could not know comes with the next epoch.
+    assert_eq!(world.actions.read().unwrap().map_or(0, |it| it.num_rows()), 0);
+    let since = at("2023-12-26T00:00:00Z").timestamp();
+    record(folder, "AAA", since, at(later), 200, &chart("AAA", "USD", &days, &split));
+    world.pipeline().source(world.source(&["AAA"], later)).build().unwrap().run(RunOptions::default()).await.unwrap();
+    assert_eq!(world.closes().get("AAA 2024-01-04 USD"), Some(&108.0));
+    assert_eq!(world.actions.read().unwrap().map_or(0, |it| it.num_rows()), 1);
+}

@@ -27,15 +27,18 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
-    /// Sorts a reply by its status and, if that is good, by the request's judge.
+    /// Sorts a reply by its status and by the request's judge.
     pub(crate) fn of(request: &Request, reply: Reply) -> Self {
         let secrets = Secrets::of(request.url());
         let retry_after = reply.headers.retry_after();
         match reply.status {
             429 => Self::Throttled { retry_after, last: secrets.hide(&seen(&reply)) },
             408 | 425 | 500..=599 | 999 => Self::Fault { retry_after, last: secrets.hide(&seen(&reply)) },
-            200..=299 => match (request.judge())(&reply) {
+            status => match (request.judge())(&reply) {
                 Verdict::Accept => Self::Reply(Box::new(reply)),
+                Verdict::Malformed(_) | Verdict::Unauthorized(_) if !(200..=299).contains(&status) => {
+                    Self::Reply(Box::new(reply))
+                }
                 Verdict::Malformed(reason) => {
                     Self::Malformed { reason: secrets.hide(&reason), head: secrets.hide(&reply.head()) }
                 }
@@ -49,7 +52,6 @@ impl Outcome {
                     advice: "set a valid key",
                 }),
             },
-            _ => Self::Reply(Box::new(reply)),
         }
     }
 }

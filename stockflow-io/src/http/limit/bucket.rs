@@ -49,6 +49,11 @@ impl Bucket {
         Err(now + Duration::from_secs_f64((1.0 - self.tokens) / self.rate) + Duration::from_micros(1))
     }
 
+    /// Until when it gives out nothing; not in the future unless it is closed.
+    pub(super) fn closed_until(&self) -> Instant {
+        self.at
+    }
+
     /// Gives out nothing for this long, and no burst afterwards.
     pub(super) fn close(&mut self, now: Instant, pause: Duration) {
         self.tokens = self.tokens.min(1.0);

@@ -11,6 +11,9 @@ use super::Limit;
 use super::bucket::Bucket;
 use super::clock;
 
+/// A clock that overflows would be a panic: a year is for ever.
+const FOR_EVER: Duration = Duration::from_secs(365 * 86_400);
+
 /// Everyone who asks one host passes here.
 #[derive(Debug)]
 pub(crate) struct Gate {
@@ -67,12 +70,18 @@ impl Gate {
     /// # Errors
     ///
     /// [`Blocked`] if the host has done nothing but throttle for longer than the limit's patience, counted from `since`
-    /// at the earliest.
-    pub(crate) async fn pass(self: &Arc<Self>, symbol: &str, since: Instant) -> Result<Permit, Blocked> {
+    /// at the earliest. Who brings a patience of their own counts from when the throttling began, and does not wait for a
+    /// pause that is longer: only when a pause is over one of them at a time tries the host again.
+    pub(crate) async fn pass(
+        self: &Arc<Self>,
+        symbol: &str,
+        since: Instant,
+        patience: Option<Duration>,
+    ) -> Result<Permit, Blocked> {
         let place = Waiting::join(self, symbol);
         loop {
             // The lock is gone before anything is awaited.
-            let turn = self.state().turn(&place, &self.limit, since, clock::now());
+            let turn = self.state().turn(&place, &self.limit, since, patience, clock::now());
             match turn {
                 Turn::Now(pauses) => return Ok(Permit { gate: Arc::clone(self), pauses }),
                 Turn::GiveUp(waited) => return Err(Blocked { waited }),
@@ -99,17 +108,32 @@ impl Gate {
 }
 
 impl State {
-    fn turn(&mut self, waiting: &Waiting<'_>, limit: &Limit, since: Instant, now: Instant) -> Turn {
-        let give_up = self.throttled_since.map(|throttled| throttled.max(since) + limit.patience);
-        if give_up.is_some_and(|at| at <= now) {
+    fn turn(
+        &mut self,
+        waiting: &Waiting<'_>,
+        limit: &Limit,
+        since: Instant,
+        patience: Option<Duration>,
+        now: Instant,
+    ) -> Turn {
+        let is_foremost = self.foremost().is_some_and(|foremost| Arc::ptr_eq(foremost, &waiting.woken));
+        let own = patience.zip(self.throttled_since).map(|(patience, throttled)| throttled + patience.min(FOR_EVER));
+        let give_up = match patience {
+            Some(_) => own,
+            None => self.throttled_since.map(|throttled| throttled.max(since) + limit.patience.min(FOR_EVER)),
+        };
+        let is_over = give_up.is_some_and(|at| at <= now);
+        let is_probe = own.is_some() && is_foremost && self.in_flight == 0 && self.bucket.closed_until() <= now;
+        let is_hopeless = own.is_some_and(|at| self.bucket.closed_until() > now.max(at));
+        if is_hopeless || (is_over && !is_probe) {
             return Turn::GiveUp(now - self.throttled_since.unwrap_or(now));
         }
-        let is_foremost = self.foremost().is_some_and(|foremost| Arc::ptr_eq(foremost, &waiting.woken));
         // Whoever leaves wakes the next one, also when giving up.
         if !is_foremost || self.in_flight >= limit.parallel {
-            return Turn::NotYet;
+            return own.map_or(Turn::NotYet, Turn::SleepUntil);
         }
         match self.bucket.take(now) {
+            Err(_) if is_over => Turn::GiveUp(now - self.throttled_since.unwrap_or(now)),
             Err(at) => Turn::SleepUntil(give_up.map_or(at, |give_up| at.min(give_up))),
             Ok(()) => {
                 self.in_flight += 1;
@@ -214,8 +238,7 @@ impl Permit {
             None if is_new => self.gate.limit.pause.wait(state.strikes),
             None => return None,
         };
-        // A clock that overflows would be a panic: a year is for ever.
-        let pause = pause.min(Duration::from_secs(365 * 86_400));
+        let pause = pause.min(FOR_EVER);
         state.bucket.close(now, pause);
         is_new.then_some(pause)
     }
@@ -249,7 +272,7 @@ mod tests {
     async fn order(symbols: &[&str]) -> Vec<String> {
         let (gate, passed) = (Gate::new(limit()), Mutex::new(Vec::new()));
         join_all(symbols.iter().map(|symbol| async {
-            let _permit = gate.pass(symbol, clock::now()).await.unwrap();
+            let _permit = gate.pass(symbol, clock::now(), None).await.unwrap();
             passed.lock().unwrap().push((*symbol).to_owned());
         }))
         .await;
@@ -282,7 +305,7 @@ mod tests {
             join_all((0..24).map(|i| {
                 let (gate, running) = (&gate, &running);
                 async move {
-                    let _permit = gate.pass(&format!("S{i}"), start).await.unwrap();
+                    let _permit = gate.pass(&format!("S{i}"), start, None).await.unwrap();
                     {
                         let mut running = running.lock().unwrap();
                         running.0 += 1;
@@ -304,16 +327,16 @@ mod tests {
         clock::run(async {
             let gate = Gate::new(Limit { parallel: 4, burst: 4, ..Limit::default() });
             let start = clock::now();
-            let permits = join_all((0..3).map(|_| gate.pass("A", start))).await;
+            let permits = join_all((0..3).map(|_| gate.pass("A", start, None))).await;
             let pauses: Vec<_> = permits
                 .into_iter()
                 .map(|permit| permit.unwrap().throttled(Some(Duration::from_secs(60))).map(|pause| pause.as_secs()))
                 .collect();
             assert_eq!(pauses, [Some(60), None, None]);
             assert!((gate.state().bucket.rate() - 1.0).abs() < 1e-9);
-            drop(gate.pass("B", start).await.unwrap());
+            drop(gate.pass("B", start, None).await.unwrap());
             assert_eq!(elapsed(start).as_secs(), 60);
-            drop(gate.pass("B", start).await.unwrap());
+            drop(gate.pass("B", start, None).await.unwrap());
             assert_eq!(elapsed(start).as_secs(), 61);
         });
     }
@@ -325,12 +348,12 @@ mod tests {
                 Gate::new(Limit { pause: Backoff::new(Duration::from_secs(2), Duration::from_secs(120)), ..limit() });
             let mut pauses = Vec::new();
             for _ in 0..3 {
-                pauses.push(gate.pass("A", clock::now()).await.unwrap().throttled(None).unwrap());
+                pauses.push(gate.pass("A", clock::now(), None).await.unwrap().throttled(None).unwrap());
             }
             assert!(pauses[0] >= Duration::from_secs(1) && pauses[0] <= Duration::from_secs(2), "{pauses:?}");
             assert!(pauses[2] >= Duration::from_secs(4) && pauses[2] <= Duration::from_secs(8), "{pauses:?}");
-            gate.pass("A", clock::now()).await.unwrap().answered();
-            let pause = gate.pass("A", clock::now()).await.unwrap().throttled(None).unwrap();
+            gate.pass("A", clock::now(), None).await.unwrap().answered();
+            let pause = gate.pass("A", clock::now(), None).await.unwrap().throttled(None).unwrap();
             assert!(pause <= Duration::from_secs(2), "{pause:?}");
         });
     }
@@ -340,10 +363,55 @@ mod tests {
         clock::run(async {
             let gate = Gate::new(Limit { patience: Duration::from_secs(300), ..limit() });
             let start = clock::now();
-            gate.pass("A", start).await.unwrap().throttled(Some(Duration::from_secs(86_400)));
-            let all = join_all(["A", "B", "C"].map(|symbol| gate.pass(symbol, start))).await;
+            gate.pass("A", start, None).await.unwrap().throttled(Some(Duration::from_secs(86_400)));
+            let all = join_all(["A", "B", "C"].map(|symbol| gate.pass(symbol, start, None))).await;
             assert!(all.iter().all(|turn| matches!(turn, Err(Blocked { .. }))), "{all:?}");
             assert_eq!(elapsed(start).as_secs(), 300);
+        });
+    }
+
+    #[test]
+    fn who_can_go_elsewhere_waits_once_for_all_and_one_at_a_time_tries_again() {
+        clock::run(async {
+            let pause = Backoff::new(Duration::from_secs(4), Duration::from_secs(120));
+            let gate = Gate::new(Limit { pause, parallel: 4, ..limit() });
+            let (start, short) = (clock::now(), Some(Duration::from_secs(30)));
+            let mut n_tried = 0;
+            // A batch of requests, each of which would try until it gives up.
+            for _ in 0..20 {
+                let tries = ["A", "B", "C"].map(|symbol| {
+                    let gate = Arc::clone(&gate);
+                    async move {
+                        let mut n = 0;
+                        while let Ok(permit) = gate.pass(symbol, clock::now(), short).await {
+                            permit.throttled(None);
+                            n += 1;
+                        }
+                        n
+                    }
+                });
+                n_tried += join_all(tries).await.into_iter().sum::<u32>();
+            }
+            assert!((10..=30).contains(&elapsed(start).as_secs()), "{:?}", elapsed(start));
+            assert!(n_tried < 10, "{n_tried}");
+            // Behind the pause one of them finds the host well again, and everybody passes.
+            clock::sleep_until(clock::now() + Duration::from_secs(200)).await;
+            let probe = gate.pass("A", clock::now(), short).await.unwrap();
+            assert!(gate.pass("B", clock::now(), short).await.is_err());
+            probe.answered();
+            drop(probe);
+            drop(gate.pass("B", clock::now(), short).await.unwrap());
+        });
+    }
+
+    #[test]
+    fn a_pause_that_is_too_long_is_not_waited_for() {
+        clock::run(async {
+            let gate = Gate::new(limit());
+            let start = clock::now();
+            gate.pass("A", start, None).await.unwrap().throttled(Some(Duration::from_secs(3600)));
+            assert!(gate.pass("A", start, Some(Duration::from_secs(30))).await.is_err());
+            assert_eq!(elapsed(start).as_secs(), 0);
         });
     }
 
@@ -351,9 +419,9 @@ mod tests {
     fn who_is_cancelled_leaves_the_queue() {
         clock::run(async {
             let gate = Gate::new(limit());
-            let first = gate.pass("A", clock::now()).await.unwrap();
+            let first = gate.pass("A", clock::now(), None).await.unwrap();
             for _ in 0..10 {
-                let turn = gate.pass("A", clock::now());
+                let turn = gate.pass("A", clock::now(), None);
                 let too_long = clock::sleep_until(clock::now() + Duration::from_millis(10));
                 tokio::select! {
                     _ = turn => panic!("the first has not left"),
@@ -362,7 +430,7 @@ mod tests {
             }
             assert!(gate.state().queues.is_empty() && gate.state().turns.is_empty());
             drop(first);
-            drop(gate.pass("B", clock::now()).await.unwrap());
+            drop(gate.pass("B", clock::now(), None).await.unwrap());
             assert_eq!(gate.state().in_flight, 0);
         });
     }

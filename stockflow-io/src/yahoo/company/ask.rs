@@ -29,17 +29,17 @@ pub(super) async fn ask(
             let modules = HOLDER_MODULES.join(",");
             let parameters = [("modules", modules.as_str()), ("formatted", "false")];
             let url = url(&["v10", "finance", "quoteSummary", &asked.yahoo], &parameters)?;
-            Ok(holders(&reply(fetch, &asked, url).await?, &request).map_err(refused)?.into())
+            Ok(holders(&reply(fetch, &asked, url, None).await?, &request).map_err(refused)?.into())
         }
         Endpoint::Insights => newest_insights(fetch, &asked, &request).await,
         Endpoint::Quote => {
             let url = url(&["v7", "finance", "quote"], &[("symbols", &asked.yahoo)])?;
-            of_quotes(quote(&reply(fetch, &asked, url).await?, &request).map_err(refused)?)
+            of_quotes(quote(&reply(fetch, &asked, url, None).await?, &request).map_err(refused)?)
         }
         Endpoint::Search => {
             let parameters = [("q", asked.yahoo.as_str()), ("quotesCount", HITS), ("newsCount", "0")];
             let url = url(&["v1", "finance", "search"], &parameters)?;
-            let found = search(&reply(fetch, &asked, url).await?, now).map_err(refused)?;
+            let found = search(&reply(fetch, &asked, url, None).await?, now).map_err(refused)?;
             Ok(Found::new(vec![found.hits], found.rejects))
         }
     }
@@ -47,14 +47,14 @@ pub(super) async fn ask(
 
 /// The third version's insights; the second version's where there is no third.
 async fn newest_insights(fetch: &dyn Fetch, asked: &Asked, request: &SymbolRequest) -> Result<Found, Failure> {
-    let newest = match reply(fetch, asked, insights_url("v3", "symbols", asked)?).await {
+    let newest = match reply(fetch, asked, insights_url("v3", "symbols", asked)?, None).await {
         Ok(reply) => insights(&reply, request),
         Err(FetchError::NoRecording { .. }) => Err(ReplyError::UnknownEndpoint { status: 404, reason: String::new() }),
         Err(error) => return Err(error.into()),
     };
     let found = match newest {
         Err(ReplyError::UnknownEndpoint { .. }) => {
-            insights(&reply(fetch, asked, insights_url("v2", "symbol", asked)?).await?, request)
+            insights(&reply(fetch, asked, insights_url("v2", "symbol", asked)?, None).await?, request)
         }
         newest => newest,
     };

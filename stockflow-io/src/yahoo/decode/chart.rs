@@ -13,6 +13,7 @@ mod listing;
 mod merge;
 mod rows;
 mod session;
+mod spacing;
 
 use std::sync::Arc;
 
@@ -114,7 +115,7 @@ pub struct Chart {
 ///
 /// # Errors
 ///
-/// [`ReplyError::Granularity`] if the bars are of another width; [`ReplyError::NoData`] or [`ReplyError::NotFound`] if the reply
+/// [`ReplyError::Granularity`] if the bars are of another width, or are not told to be of this one and do not lie so; [`ReplyError::NoData`] or [`ReplyError::NotFound`] if the reply
 /// holds no bar, no action, nothing missing and nothing refused (its facts: [`chart_facts`], [`chart_symbols`]); the reply's own
 /// failures.
 ///
@@ -151,6 +152,21 @@ pub fn chart(reply: &Reply, request: &ChartRequest) -> Result<Chart, ReplyError>
     let bars = bars(&priced, &facts, request, &sessions)?;
     let symbols = listing(&facts, zone, request)?;
     Ok(Chart { bars, actions, symbols, missing, n_duplicates, facts, rejects })
+}
+
+/// The members of a result that are read.
+pub(super) fn members() -> impl Iterator<Item = String> {
+    let of =
+        |parent: &'static str, names: &'static [&'static str]| names.iter().map(move |it| format!("{parent}.{it}"));
+    let events = actions::KINDS.into_iter().flat_map(|(key, kind)| {
+        let worth = if kind == "split" { actions::RATIO.as_slice() } else { actions::AMOUNT.as_slice() };
+        worth.iter().map(move |it| format!("events.{key}.{it}"))
+    });
+    std::iter::once("timestamp".to_owned())
+        .chain(of("meta", &facts::META))
+        .chain(of("indicators.quote", &rows::VALUES))
+        .chain(std::iter::once("indicators.adjclose.adjclose".to_owned()))
+        .chain(events)
 }
 
 /// What a reply says of its symbol, bars or not.
@@ -193,13 +209,20 @@ fn only_result<'a>(reply: &Reply, root: &'a Value) -> Result<&'a Value, ReplyErr
 }
 
 /// `range=max` gives quarters whatever was asked, 30 minutes have come as 60: refuse, or they would be stored as what they are not.
+///
+/// Where the reply does not tell the width, the distances between its bars must show it.
 fn check_granularity(result: &Value, facts: &Facts, request: &ChartRequest) -> Result<(), ReplyError> {
-    match &facts.granularity {
-        Some(got) if !items(result.get("timestamp")).is_empty() && got.parse().ok() != Some(request.interval) => {
-            Err(ReplyError::Granularity { asked: request.interval.to_string(), got: got.clone() })
-        }
-        _ => Ok(()),
-    }
+    let stamps = items(result.get("timestamp"));
+    let got = match &facts.granularity {
+        _ if stamps.is_empty() => return Ok(()),
+        Some(got) if got.parse().ok() == Some(request.interval) => return Ok(()),
+        Some(got) => got.clone(),
+        None => match spacing::told(stamps, request.interval) {
+            None => return Ok(()),
+            Some(distance) => format!("bars of an untold width, {distance} apart"),
+        },
+    };
+    Err(ReplyError::Granularity { asked: request.interval.to_string(), got })
 }
 
 /// A symbol untraded for so long is retired.

@@ -310,12 +310,49 @@ pub(super) fn open_bare(reply: &Reply) -> Result<Value, ReplyError> {
     if body.is_object() { Ok(body) } else { Err(ReplyError::malformed(reply, "it is no object")) }
 }
 
+/// The words of a host that asks for fewer requests.
+const TOO_MANY: &str = "too many requests";
+
+/// A longer body is what was asked for: a headline may have the words.
+const NOTICE: usize = 4096;
+
+/// Whether Yahoo asks for fewer requests, be it in plain text, in a page or in JSON, whatever the status.
+pub(crate) fn is_throttling(status: u16, body: &[u8]) -> bool {
+    if status == 429 || body.len() > NOTICE {
+        return status == 429;
+    }
+    let text = String::from_utf8_lossy(body).to_ascii_lowercase();
+    let text = text.trim_start_matches('\u{feff}').trim();
+    if !text.contains(TOO_MANY) {
+        return false;
+    }
+    match serde_json::from_str::<Value>(text) {
+        // All is in lower case here.
+        Ok(body) => {
+            let roots = ROOTS.iter().filter_map(|root| body.get(root.to_ascii_lowercase()));
+            let told = roots.chain([&body]).filter_map(|it| it.get("error")).any(says_too_many);
+            told || text_of(&body).is_some_and(|it| it.contains(TOO_MANY))
+        }
+        Err(_) => text.starts_with('<') || text.len() < 200,
+    }
+}
+
+/// An error as an object or as text.
+fn says_too_many(error: &Value) -> bool {
+    let said = ["code", "description", "message"].into_iter().filter_map(|key| text_of(error.get(key)?));
+    said.chain(text_of(error)).any(|it| it.contains(TOO_MANY))
+}
+
+fn text_of(value: &Value) -> Option<&str> {
+    value.as_str().or_else(|| value.get("message")?.as_str())
+}
+
 /// A status or a text that is plain whatever the endpoint.
 pub(super) fn plain(reply: &Reply) -> Result<(), ReplyError> {
     let body = String::from_utf8_lossy(reply.body.get(..2000).unwrap_or(&reply.body));
     let body = body.trim();
     let head = body.get(..64).unwrap_or(body).to_ascii_lowercase();
-    if reply.status == 429 || head.contains("too many requests") {
+    if is_throttling(reply.status, &reply.body) {
         return Err(ReplyError::RateLimited { retry_after: reply.retry_after });
     }
     if head.starts_with("invalid cookie") || head.starts_with("invalid crumb") {
@@ -398,8 +435,6 @@ fn classify(reply: &Reply, code: &str, reason: &str) -> ReplyError {
     let not_found = |kind| ReplyError::NotFound { kind, reason: said() };
     if word == "unauthorized" || status == 401 || has("Invalid Crumb") || has("Invalid Cookie") {
         ReplyError::Unauthorized { reason: said() }
-    } else if word == "too many requests" {
-        ReplyError::RateLimited { retry_after: reply.retry_after }
     } else if has("No fundamentals data found") {
         not_found(NotFound::NoModule)
     } else if has("Quote not found") {
@@ -438,6 +473,11 @@ mod tests {
             serde_json::json!({"chart": {"result": null, "error": {"code": code, "description": reason}}}).to_string()
         };
         check(429, "Edge: Too Many Requests", "rate limited by Yahoo", Retry);
+        check(404, "Edge: Too Many Requests", "rate limited by Yahoo", Retry);
+        check(403, &json("Too Many Requests", "Rate limited. Try after a while."), "rate limited by Yahoo", Retry);
+        check(200, r#"{"finance":{"error":"Too Many Requests"}}"#, "rate limited by Yahoo", Retry);
+        check(200, r#"{"error":{"code":429,"message":"Too Many Requests"}}"#, "rate limited by Yahoo", Retry);
+        check(403, "<html><title>Too Many Requests</title>", "rate limited by Yahoo", Retry);
         check(200, "Too Many Requests\n", "rate limited by Yahoo", Retry);
         check(200, "Invalid Cookie", "Yahoo wants a valid cookie and crumb: Invalid Cookie", RefreshCrumb);
         check(

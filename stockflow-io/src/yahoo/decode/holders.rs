@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::error::open;
 use super::json::{at, first, items};
-use super::table::{Column, Kind, Table, schema};
+use super::table::{Column, Kind, Table, members as members_of, schema};
 use super::{NotFound, Reply, ReplyError, SymbolRequest};
 use stockflow_core::schema::DeadLetter;
 
@@ -92,6 +92,26 @@ const RELATIONS: [(&str, &[Column]); 7] = [
     ("insider_purchases", PURCHASES),
 ];
 
+/// The keys under which modules keep their rows.
+const OWNERSHIP_LIST: &str = "ownershipList";
+const HOLDERS: &str = "holders";
+const TRANSACTION_LIST: &str = "transactions";
+
+/// The key of the rows of each module, in the order of [`HOLDER_MODULES`]; none where the module is the row.
+const LISTS: [Option<&str>; 7] =
+    [None, Some(OWNERSHIP_LIST), Some(OWNERSHIP_LIST), Some(HOLDERS), Some(TRANSACTION_LIST), Some(HOLDERS), None];
+
+/// The members of the modules that are read.
+pub(super) fn members() -> impl Iterator<Item = String> {
+    let modules = HOLDER_MODULES.into_iter().zip(LISTS).zip(RELATIONS);
+    let of_module = |((module, list), (_, columns)): ((&str, Option<&str>), (&str, &'static [Column]))| {
+        let parent = list.map_or_else(|| module.to_owned(), |list| format!("{module}.{list}"));
+        members_of(&parent, columns).collect::<Vec<_>>()
+    };
+    // The ordinal is our own.
+    modules.flat_map(of_module).filter(|it| !it.ends_with(ORDINAL))
+}
+
 /// The name and the schema of every table of [`Holders`], in the order of its fields.
 pub fn holder_schemas() -> Vec<(&'static str, SchemaRef)> {
     RELATIONS.iter().map(|(name, columns)| (*name, schema(columns))).collect()
@@ -162,13 +182,13 @@ fn build(modules: &Value, symbol: &str, request: &SymbolRequest) -> Result<Holde
         None | Some(Value::Null) => {}
         Some(other) => table.refuse(symbol, module, "the module is no object".into(), other),
     };
-    list(institutions, "institutionOwnership", "ownershipList");
-    list(funds, "fundOwnership", "ownershipList");
-    list(insiders, "insiderHolders", "holders");
-    list(direct, "majorDirectHolders", "holders");
-    match at(modules, &["insiderTransactions", "transactions"]) {
+    list(institutions, "institutionOwnership", OWNERSHIP_LIST);
+    list(funds, "fundOwnership", OWNERSHIP_LIST);
+    list(insiders, "insiderHolders", HOLDERS);
+    list(direct, "majorDirectHolders", HOLDERS);
+    match at(modules, &["insiderTransactions", TRANSACTION_LIST]) {
         Some(Value::Array(rows)) => push_transactions(transactions, symbol, rows),
-        _ => list(transactions, "insiderTransactions", "transactions"),
+        _ => list(transactions, "insiderTransactions", TRANSACTION_LIST),
     }
     let mut rejects = Vec::new();
     let mut finish = |table: Table| table.finish(&mut rejects);

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::error::open;
 use super::json::text;
-use super::table::{Column, Kind, Table, schema};
+use super::table::{Column, Kind, Table, members as members_of, schema};
 use super::{Asked, Reply, ReplyError, SymbolRequest};
 use stockflow_core::schema::DeadLetter;
 
@@ -93,6 +93,16 @@ const RELATIONS: [(&str, &[Column]); 5] = [
     ("insight_events", EVENTS),
 ];
 
+/// Where the rows of the tables are that are lists, in their order.
+const LISTS: [&str; 4] = ["reports", "sigDevs", "secReports", "events"];
+
+/// The members of a result that are read.
+pub(super) fn members() -> impl Iterator<Item = String> {
+    let parents = std::iter::once("").chain(LISTS);
+    let tables = RELATIONS.iter().zip(parents).flat_map(|((_, columns), parent)| members_of(parent, columns));
+    std::iter::once("symbol".to_owned()).chain(tables)
+}
+
 /// The name and the schema of every table of [`Insights`], in the order of its fields.
 pub fn insight_schemas() -> Vec<(&'static str, SchemaRef)> {
     RELATIONS.iter().map(|(name, columns)| (*name, schema(columns))).collect()
@@ -150,10 +160,9 @@ pub fn insights(reply: &Reply, request: &SymbolRequest) -> Result<Insights, Repl
         }
         seen.push(asked);
         summary.push(&asked.symbol, result_idx, result);
-        reports.push_list(&asked.symbol, result.get("reports"));
-        developments.push_list(&asked.symbol, result.get("sigDevs"));
-        filings.push_list(&asked.symbol, result.get("secReports"));
-        events.push_list(&asked.symbol, result.get("events"));
+        for (table, list) in [&mut *reports, &mut *developments, &mut *filings, &mut *events].into_iter().zip(LISTS) {
+            table.push_list(&asked.symbol, result.get(list));
+        }
     }
     let absent =
         request.symbols.iter().filter(|asked| !seen.contains(asked)).map(|asked| asked.symbol.clone()).collect();

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::error::open;
 use super::json::text;
 use super::number::Number;
-use super::table::{Column, Kind, Table, schema};
+use super::table::{Column, Kind, Table, members as members_of, schema};
 use super::{Reply, ReplyError, SymbolRequest};
 use stockflow_core::schema::DeadLetter;
 
@@ -45,6 +45,11 @@ const COLUMNS: &[Column] = &[
     Column::new("volume_3mo", &["averageDailyVolume3Month"], Kind::Number),
     Column::new("is_tradeable", &["tradeable"], Kind::Flag),
 ];
+
+/// The members of a row that are read.
+pub(super) fn members() -> impl Iterator<Item = String> {
+    std::iter::once("symbol".to_owned()).chain(members_of("", COLUMNS))
+}
 
 /// The schema of [`Quotes::quotes`].
 pub fn quote_schema() -> SchemaRef {

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::error::open_bare;
 use super::json::text;
-use super::table::{Column, Kind, Table, schema};
+use super::table::{Column, Kind, Table, members as members_of, schema};
 use super::{Reply, ReplyError};
 use stockflow_core::schema::DeadLetter;
 
@@ -21,6 +21,11 @@ const COLUMNS: &[Column] = &[
     Column::new("industry", &["industry"], Kind::Text),
     Column::new("score", &["score"], Kind::Number),
 ];
+
+/// The members of a row that are read.
+pub(super) fn members() -> impl Iterator<Item = String> {
+    std::iter::once("symbol".to_owned()).chain(members_of("", COLUMNS))
+}
 
 /// The schema of [`SearchHits::hits`].
 pub fn search_schema() -> SchemaRef {

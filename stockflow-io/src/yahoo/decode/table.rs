@@ -78,6 +78,14 @@ impl Column {
     }
 }
 
+/// Where the columns are in the JSON, below `parent`.
+pub(super) fn members(parent: &str, columns: &'static [Column]) -> impl Iterator<Item = String> {
+    columns.iter().map(move |column| {
+        let own = column.path.join(".");
+        if parent.is_empty() { own } else { format!("{parent}.{own}") }
+    })
+}
+
 fn timestamp() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
 }

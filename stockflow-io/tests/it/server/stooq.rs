@@ -17,7 +17,12 @@ pub(super) fn answer(call: &Call) -> Answer {
     let first = day_of(call.parameter("d1"), 10_957);
     let last = day_of(call.parameter("d2"), 20_700);
     let mut csv = String::from("Date,Open,High,Low,Close,Volume\r\n");
-    for bar in daily::days(&symbol, first, last) {
+    let days = daily::days(&symbol, first, last);
+    // The words are the same as for an unknown symbol.
+    if days.is_empty() {
+        return text("No data");
+    }
+    for bar in days {
         let date = DateTime::from_timestamp(bar.day * DAY, 0).unwrap().date_naive();
         csv += &format!("{date},{},{},{},{},{}\r\n", bar.open, bar.high, bar.low, bar.close, bar.volume);
     }

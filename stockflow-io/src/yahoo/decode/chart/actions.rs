@@ -17,7 +17,14 @@ use crate::yahoo::decode::{ReplyError, YAHOO};
 use stockflow_core::schema::{DeadLetter, action_schema};
 
 /// Yahoo's name and ours.
-const KINDS: [(&str, &str); 3] = [("dividends", "dividend"), ("splits", "split"), ("capitalGains", "capital_gain")];
+pub(super) const KINDS: [(&str, &str); 3] =
+    [("dividends", "dividend"), ("splits", "split"), ("capitalGains", "capital_gain")];
+
+/// The members of an event that has an amount.
+pub(super) const AMOUNT: [&str; 3] = ["date", "amount", "currency"];
+
+/// The members of a split.
+pub(super) const RATIO: [&str; 4] = ["date", "numerator", "denominator", "splitRatio"];
 
 /// What an event is worth.
 #[derive(Debug, Clone, PartialEq)]

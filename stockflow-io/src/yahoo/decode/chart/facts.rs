@@ -1,6 +1,7 @@
 //! What a reply says of its symbol.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Duration, NaiveDate, Utc};
+use chrono_tz::Tz;
 use serde_json::Value;
 
 use crate::yahoo::decode::json::{at, items, text};
@@ -29,9 +30,31 @@ impl Period {
 
     /// Whether it is that of a market around the clock, which Yahoo ends a minute early.
     pub(super) fn is_all_day(&self) -> bool {
-        self.end - self.start >= chrono::Duration::minutes(23 * 60 + 30)
+        self.end - self.start >= Duration::minutes(23 * 60 + 30)
     }
 }
+
+/// The members of `meta` that are read, those for the clock and the sessions among them.
+pub(super) const META: [&str; 18] = [
+    "currency",
+    "currentTradingPeriod",
+    "dataGranularity",
+    "exchangeName",
+    "exchangeTimezoneName",
+    "firstTradeDate",
+    "fullExchangeName",
+    "gmtoffset",
+    "hasPrePostMarketData",
+    "instrumentType",
+    "longName",
+    "priceHint",
+    "regularMarketPrice",
+    "regularMarketTime",
+    "shortName",
+    "symbol",
+    "tradingPeriods",
+    "validRanges",
+];
 
 /// What a reply says of its symbol; any of it may be missing.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -69,6 +92,14 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// The date at a moment on the exchange's clock; on the clock that is furthest ahead if the reply names none.
+    pub(crate) fn date(&self, at: DateTime<Utc>) -> NaiveDate {
+        match self.time_zone.as_deref().and_then(|name| name.parse::<Tz>().ok()) {
+            Some(zone) => at.with_timezone(&zone).date_naive(),
+            None => (at + Duration::hours(14)).date_naive(),
+        }
+    }
+
     pub(super) fn of(meta: &Value) -> Self {
         let word = |key| text(meta.get(key)).map(str::to_owned);
         let moment = |key| whole(meta.get(key)).and_then(instant);

@@ -5,6 +5,7 @@
 //!
 //! Never finished: the latest price that Yahoo appends as a row, behind the asked range, off the grid of the intervals, or flat
 //! and outside every listed session. A row wrongly held back comes with the next reply; one wrongly let through is stored.
+//! Within the day it is given the stamp of the bar that it belongs to: a key of its own would stay for ever.
 
 use chrono::{DateTime, Days, Duration, Months, NaiveDate, Utc};
 
@@ -36,13 +37,38 @@ impl<'a> Finality<'a> {
 
     /// Flags the rows, which are in the order of time; says whether the last one is an appended latest price.
     pub(super) fn mark(&self, rows: &mut [Row]) -> bool {
-        let last_priced = rows.iter().rposition(Row::has_price).unwrap_or(0);
         let is_live = self.is_live(rows);
+        if let Some((last, before)) = rows.split_last_mut().filter(|_| is_live && self.request.interval.is_intraday()) {
+            last.at = self.on_grid(last, before);
+        }
+        let last_priced = rows.iter().rposition(Row::has_price).unwrap_or(0);
+        let latest = rows.get(last_priced).map(|row| row.at);
         let last_idx = rows.len().saturating_sub(1);
         for (idx, row) in rows.iter_mut().enumerate() {
-            row.is_final = self.is_over(row, idx < last_priced) && !(is_live && idx == last_idx);
+            // Another row of the same bar tells nothing of its end.
+            let has_later = idx < last_priced && latest != Some(row.at);
+            row.is_final = self.is_over(row, has_later) && !(is_live && idx == last_idx);
         }
         is_live
+    }
+
+    /// When the bar begins that the latest price belongs to.
+    fn on_grid(&self, live: &Row, before: &[Row]) -> DateTime<Utc> {
+        let width = self.request.interval.seconds().unwrap_or(60).max(1);
+        let after = |start: DateTime<Utc>| start + Duration::seconds((live.at - start).num_seconds() / width * width);
+        let newest = before.last().filter(|row| row.at <= live.at);
+        let within = newest.filter(|row| (live.at - row.at).num_seconds() < width);
+        let is_quote = live.at.timestamp() % 60 != 0 || live.is_flat();
+        match (within, self.sessions.listed_at(live.at)) {
+            (Some(row), _) => row.at,
+            // On a full minute, with prices and a volume: a bar behind a break that is not of its width.
+            _ if !is_quote => live.at,
+            (None, Some((period, _))) => after(period.start),
+            (None, None) => match newest.filter(|row| row.date == live.date) {
+                Some(row) => after(row.at),
+                None => self.facts.regular.filter(|it| it.contains(live.at)).map_or(live.at, |it| after(it.start)),
+            },
+        }
     }
 
     /// Whether the last row is no bar but the latest price.

@@ -8,7 +8,8 @@ use stockflow_core::transform::Interval;
 ///
 /// Of two rows the later one stands, unless it has no prices or is flat beside a full one. The last row of a week, a month or a
 /// quarter that lies in the bar before it is the running day: it is added to that bar (the higher high, the lower low, its
-/// close, the sum of the volumes), which is not final then.
+/// close, the sum of the volumes), which is not final then. So is a latest price to a bar within the day that is still forming
+/// (the larger of the volumes); a bar that is finished stays as it is.
 pub(super) fn merge(rows: Vec<Row>, interval: Interval, is_live: bool) -> Vec<Row> {
     let n_rows = rows.len();
     let is_wide = !interval.is_intraday() && interval != Interval::DAY;
@@ -25,6 +26,12 @@ pub(super) fn merge(rows: Vec<Row>, interval: Interval, is_live: bool) -> Vec<Ro
             let is_final = before.is_final && row.is_final && !is_live;
             add(before, &row);
             before.is_final = is_final;
+        } else if is_live && is_last && interval.is_intraday() && before.at == row.at && before.has_price() {
+            if !before.is_final {
+                let volume = either(before.volume, row.volume, f64::max);
+                add(before, &row);
+                before.volume = volume;
+            }
         } else if is_running || is_same(before, &row, interval) {
             replace(before, row);
         } else {
@@ -45,11 +52,14 @@ fn replace(before: &mut Row, row: Row) {
     }
 }
 
-fn add(before: &mut Row, row: &Row) {
-    let either = |a: Option<f64>, b: Option<f64>, pick: fn(f64, f64) -> f64| match (a, b) {
+fn either(a: Option<f64>, b: Option<f64>, pick: fn(f64, f64) -> f64) -> Option<f64> {
+    match (a, b) {
         (Some(a), Some(b)) => Some(pick(a, b)),
         (a, b) => a.or(b),
-    };
+    }
+}
+
+fn add(before: &mut Row, row: &Row) {
     before.open = before.open.or(row.open);
     before.high = either(before.high, row.high, f64::max);
     before.low = either(before.low, row.low, f64::min);

@@ -12,7 +12,7 @@ use stockflow_core::schema::DeadLetter;
 use stockflow_core::transform::{Interval, IntervalUnit};
 
 /// The columns that a row must be able to say something about.
-const VALUES: [&str; 5] = ["open", "high", "low", "close", "volume"];
+pub(super) const VALUES: [&str; 5] = ["open", "high", "low", "close", "volume"];
 
 /// One row of the reply.
 #[derive(Debug, Clone)]

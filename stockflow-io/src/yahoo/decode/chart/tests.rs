@@ -220,7 +220,7 @@ fn the_appended_price_is_not_final() {
 | ts                   | is_final |
 +----------------------+----------+
 | 2024-10-02T19:58:00Z | true     |
-| 2024-10-02T20:00:07Z | false    |
+| 2024-10-02T20:00:00Z | false    |
 +----------------------+----------+";
     check(&chart.bars, &["ts", "is_final"], expected);
 }
@@ -407,4 +407,51 @@ fn only_a_husk_is_delisted_and_silence_describes_nothing() {
     let silent =
         r#"{"chart":{"result":[{"timestamp":[1577952000],"indicators":{"quote":[{"close":[5]}]}}],"error":null}}"#;
     assert_eq!(decode(silent, &request("1d")).unwrap().symbols.num_rows(), 0);
+}
+
+/// Minutes of New York from 14:30 UTC on, and an entry with the latest price.
+fn with_latest(latest: &str, volume: f64) -> String {
+    let session = regular("2024-01-03T14:30:00Z", "2024-01-03T21:00:00Z");
+    let minute = |minute: &str| format!("2024-01-03T14:{minute}:00Z");
+    let (first, second) = (minute("30"), minute("31"));
+    let rows = [(first.as_str(), Some(10.0), 100.0), (second.as_str(), Some(11.0), 50.0), (latest, Some(13.0), volume)];
+    reply("1m", &session, &rows)
+}
+
+#[track_caller]
+fn check_latest(latest: &str, volume: f64, as_of: &str, expected: &[&str]) {
+    let asked = ChartRequest::new("A", "1m".parse().unwrap(), at(as_of));
+    let bars = decode(&with_latest(latest, volume), &asked).unwrap().bars;
+    let cell =
+        |name: &str, row| arrow::util::display::array_value_to_string(bars.column_by_name(name).unwrap(), row).unwrap();
+    let columns = ["ts", "open", "high", "close", "volume", "is_final"];
+    let row = |row| columns.map(|name| cell(name, row)).join(" ").replace("2024-01-03T", "");
+    assert_eq!((0..bars.num_rows()).map(row).collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn the_latest_price_belongs_to_the_bar_that_is_forming() {
+    let first = "14:30:00Z 10.0 11.0 10.0 100.0 true";
+    // Into the bar that is there.
+    let merged = ["14:30:00Z 10.0 11.0 10.0 100.0 true", "14:31:00Z 11.0 14.0 13.0 50.0 false"];
+    check_latest("2024-01-03T14:31:40Z", 0.0, "2024-01-03T14:31:45Z", &merged);
+    // Quotes come late: the bar's minute has passed, but nothing after it was seen.
+    check_latest("2024-01-03T14:31:40Z", 0.0, "2024-01-03T14:32:20Z", &merged);
+    // Its bar is not there yet.
+    let own = [first, "14:31:00Z 11.0 12.0 11.0 50.0 true", "14:32:00Z 13.0 14.0 13.0 7.0 false"];
+    check_latest("2024-01-03T14:32:10Z", 7.0, "2024-01-03T14:32:15Z", &own);
+    // Long after, a bar that is over stays as it is.
+    let over = [first, "14:31:00Z 11.0 12.0 11.0 50.0 true"];
+    check_latest("2024-01-03T14:31:40Z", 0.0, "2024-01-04T09:00:00Z", &over);
+}
+
+#[test]
+fn a_width_that_is_not_told_must_show() {
+    let untold = |rows: &[(&str, Option<f64>, f64)]| reply("1d", "", rows).replace(r#","dataGranularity":"1d""#, "");
+    let quarters = ["2023-01-03", "2023-04-03", "2023-07-03", "2023-10-02"].map(|date| format!("{date}T14:30:00Z"));
+    let rows: Vec<_> = quarters.iter().map(|stamp| (stamp.as_str(), Some(10.0), 1.0)).collect();
+    let error = decode(&untold(&rows), &request("1d")).unwrap_err();
+    assert_eq!(error.to_string(), "asked for bars of 1d, got bars of an untold width, 90 days apart");
+    let days = [("2024-01-02T14:30:00Z", Some(10.0), 1.0), ("2024-01-03T14:30:00Z", Some(10.0), 1.0)];
+    assert_eq!(decode(&untold(&days), &request("1d")).unwrap().bars.num_rows(), 2);
 }
