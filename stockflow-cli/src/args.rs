@@ -8,6 +8,8 @@ use clap_complete::Shell;
 use stockflow_core::transform::Interval;
 
 use crate::chart::{Size, Theme};
+use crate::exit::{Failure, Outcome};
+use crate::server::Server;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -113,7 +115,7 @@ pub(crate) struct DoctorArgs {
     pub(crate) pipeline: PipelineArgs,
     /// Another server in the provider's place
     #[arg(long, value_name = "URL")]
-    pub(crate) server: Option<url::Url>,
+    pub(crate) server: Option<Server>,
     /// The environment variable that holds the provider's API key
     #[arg(long, value_name = "NAME")]
     pub(crate) api_key_env: Option<String>,
@@ -302,6 +304,16 @@ impl DateArgs {
     pub(crate) fn since(&self) -> Option<NaiveDate> {
         self.range.map_or(self.since, |range| range.since(Utc::now().date_naive()))
     }
+
+    /// Dates between which there may be bars.
+    pub(crate) fn check(&self) -> Outcome<()> {
+        let Some((since, until)) = self.since().zip(self.until).filter(|(since, until)| until < since) else {
+            return Ok(());
+        };
+        let what = if self.range.is_some() { "the range begins on" } else { "`--since`" };
+        let failure = Failure::usage(format!("{what} {since}, which is later than `--until` {until}"));
+        Err(failure.or_next("exchange the two dates, or leave one of them out"))
+    }
 }
 
 /// What every command takes that asks Yahoo.
@@ -320,8 +332,8 @@ pub(crate) struct YahooArgs {
     #[arg(long, value_name = "RATE", default_value_t = 2.0)]
     pub(crate) requests_per_second: f64,
     /// Another server in Yahoo's place, such as a proxy
-    #[arg(long, value_name = "URL", env = "STOCKFLOW_YAHOO_SERVER")]
-    pub(crate) server: Option<String>,
+    #[arg(long, value_name = "URL", env = "STOCKFLOW_YAHOO_SERVER", hide_env_values = true)]
+    pub(crate) server: Option<Server>,
 }
 
 /// Where fetched rows go.

@@ -26,12 +26,12 @@ use stockflow_io::location::Location;
 pub(crate) use stockflow_io::yahoo::Endpoint;
 use stockflow_io::yahoo::decode::Asked;
 use stockflow_io::yahoo::{YahooCompany, YahooSession, YahooSource};
-use url::Url;
 
 use crate::assemble::Opening;
 use crate::config::{NamedSink, Section};
 use crate::exit::{Failure, Outcome};
 use crate::providers::ChainConfig;
+use crate::server::Server;
 use crate::tables;
 
 /// A `type` and how its table is read.
@@ -55,7 +55,7 @@ pub(crate) struct YahooConfig {
     asks: YahooAsks,
     requests_per_second: Option<f64>,
     user_agent: Option<String>,
-    server: Option<Url>,
+    server: Option<Server>,
     record: Option<PathBuf>,
     replay: Option<PathBuf>,
 }
@@ -73,6 +73,7 @@ struct ChartConfig {
     interval: Interval,
     from: Option<NaiveDate>,
     to: Option<NaiveDate>,
+    actions_to: Option<NaiveDate>,
     refetch_days: Option<u64>,
     unfinished: bool,
     pre_post: bool,
@@ -196,6 +197,7 @@ fn yahoo_source(section: &Section<'_>) -> SourceConfig {
             interval: section.parsed("interval").unwrap_or(Interval::DAY),
             from: section.parsed("from"),
             to: section.parsed("to"),
+            actions_to: section.parsed("actions_to"),
             refetch_days: section.count("refetch_days"),
             unfinished: section.flag("unfinished").unwrap_or(false),
             pre_post: section.flag("pre_post").unwrap_or(false),
@@ -203,6 +205,11 @@ fn yahoo_source(section: &Section<'_>) -> SourceConfig {
             chain: ChainConfig::read(section),
         }),
     };
+    if let YahooAsks::Chart(ChartConfig { from: Some(from), to: Some(to), .. }) = &asks
+        && to < from
+    {
+        section.problem("to", format!("{to} is earlier than `from` {from}; exchange the two dates"));
+    }
     let (mut symbols_query, mut spelling) = (None, Vec::new());
     let symbols = match asks {
         YahooAsks::Company(Endpoint::Search) => texts(section),
@@ -212,13 +219,10 @@ fn yahoo_source(section: &Section<'_>) -> SourceConfig {
             symbols(section, symbols_query.is_some())
         }
     };
-    let server = section.text("server").and_then(|text| match Url::parse(&text) {
-        Ok(url) => Some(url),
-        Err(error) => {
-            section.problem("server", format!("is no URL: {error}"));
-            None
-        }
-    });
+    let server: Option<Server> = section.parsed("server");
+    if let Some(Err(reason)) = server.as_ref().map(Server::url) {
+        section.problem("server", reason);
+    }
     SourceConfig::Yahoo(Box::new(YahooConfig {
         symbols,
         symbols_query,
@@ -296,6 +300,7 @@ impl YahooConfig {
             options = options.with_limit("yahoo.com", Limit::per_second(rate));
         }
         if let Some(server) = &self.server {
+            let server = server.url().map_err(|reason| Failure::usage(format!("`server` {reason}")))?;
             for domain in ["yahoo.com", "stooq.com", "alphavantage.co"] {
                 options = options.with_base(domain, server.clone());
             }
@@ -311,7 +316,10 @@ impl YahooConfig {
 impl ChartConfig {
     fn build(&self, fetch: &Arc<dyn Fetch>, symbols: Vec<Asked>) -> Outcome<YahooSource> {
         let chain = self.chain.build(fetch, self.interval)?;
-        let mut source = YahooSource::over(chain, symbols).with_interval(self.interval).between(self.from, self.to);
+        let mut source = YahooSource::over(chain, symbols)
+            .with_interval(self.interval)
+            .between(self.from, self.to)
+            .with_actions_to(self.actions_to);
         if let Some(days) = self.refetch_days {
             source = source.with_refetch_days(days);
         }

@@ -20,6 +20,7 @@ mod log;
 mod places;
 mod providers;
 mod render;
+mod server;
 mod steps;
 mod tables;
 mod usage;

@@ -7,7 +7,8 @@ use crate::exit::Outcome;
 /// Fetches dividends, splits and capital gains, without the bars.
 pub(crate) async fn run(args: ActionsArgs, global: &Global) -> Outcome {
     let mut source: toml::map::Map<_, _> = ask::symbols(&args.symbols).collect();
-    source.extend(ask::dates(&args.dates));
+    source.extend(ask::dates(&args.dates)?);
+    source.extend(ask::entries([("actions_to", args.dates.until.map(|it| ask::text(&it)))]));
     let print = Print::Table(&["symbol", "date", "kind", "value", "currency", "numerator", "denominator"]);
     let ask = Ask {
         command: "actions",

@@ -75,8 +75,9 @@ pub(super) fn symbols(symbols: &SymbolArgs) -> impl Iterator<Item = (String, Val
 }
 
 /// The fields that say of which days.
-pub(super) fn dates(dates: &DateArgs) -> impl Iterator<Item = (String, Value)> {
-    entries([("from", dates.since().map(|it| text(&it))), ("to", dates.until.map(|it| text(&it)))])
+pub(super) fn dates(dates: &DateArgs) -> Outcome<impl Iterator<Item = (String, Value)> + use<>> {
+    dates.check()?;
+    Ok(entries([("from", dates.since().map(|it| text(&it))), ("to", dates.until.map(|it| text(&it)))]))
 }
 
 pub(super) fn text(it: &dyn std::fmt::Display) -> Value {
@@ -101,7 +102,7 @@ fn pipeline(ask: &Ask, client: &YahooArgs, global: &Global) -> Outcome<String> {
         ("requests_per_second", Some(Value::Float(client.requests_per_second))),
         ("record", client.record.as_ref().map(path)),
         ("replay", client.replay.as_ref().map(path)),
-        ("server", client.server.as_ref().map(|it| text(it))),
+        ("server", client.server.as_ref().map(|it| text(&it.reveal()))),
     ]));
     let folder = global.data_dir.trim_end_matches('/');
     let mut root = table([("name", text(&ask.name))]);

@@ -6,16 +6,22 @@ use chrono::Utc;
 use stockflow_io::http::{Fetch, HttpClient, HttpOptions};
 use stockflow_io::provider::{ApiKey, Examined, examine};
 use stockflow_io::yahoo::YahooSession;
-use url::Url;
 
 use crate::args::Global;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::render::{self, Align, Table, stdout};
+use crate::server::Server;
 
 /// Asks each endpoint of a provider once, and says what is missing and what is new.
-pub(crate) async fn run(provider: &str, server: Option<&Url>, key_variable: Option<&str>, global: &Global) -> Outcome {
+pub(crate) async fn run(
+    provider: &str,
+    server: Option<&Server>,
+    key_variable: Option<&str>,
+    global: &Global,
+) -> Outcome {
     let mut options = HttpOptions::default();
     if let Some(server) = server {
+        let server = server.url().map_err(|reason| Failure::usage(format!("`--server` {reason}")))?;
         for domain in ["yahoo.com", "stooq.com", "alphavantage.co"] {
             options = options.with_base(domain, server.clone());
         }

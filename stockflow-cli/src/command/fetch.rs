@@ -7,7 +7,7 @@ use crate::exit::Outcome;
 /// Fetches bars and corporate actions, and what is known of their symbols.
 pub(crate) async fn run(args: FetchArgs, global: &Global) -> Outcome {
     let mut source: toml::map::Map<_, _> = ask::symbols(&args.symbols).collect();
-    source.extend(ask::dates(&args.dates));
+    source.extend(ask::dates(&args.dates)?);
     source.insert("interval".into(), ask::text(&args.interval));
     let ask = Ask {
         command: "fetch",

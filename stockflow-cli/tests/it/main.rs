@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod company;
+mod dates;
 mod disk;
 mod fetch;
 mod help;
@@ -11,7 +12,11 @@ mod other_commands;
 mod own_output;
 mod pipeline_file;
 mod place;
+mod providers;
 mod restart;
 mod scale;
 mod seed_job;
+#[allow(dead_code)]
+#[path = "../../../stockflow-io/tests/it/server/mod.rs"]
+mod server;
 mod sql;
