@@ -105,6 +105,9 @@ pub(crate) async fn pipeline(config: &PipelineConfig, global: &Global, opening: 
     }
     if let Some(relation) = config.history.as_deref().filter(|_| config.mode == Mode::Incremental) {
         builder = builder.history(relation, config.history_table(relation)?);
+        for (relation, table) in config.tables_beside(relation)? {
+            builder = builder.companion(relation, table);
+        }
     }
     for (name, table) in &config.tables {
         builder = builder.table(name, table.open(opening).await?);

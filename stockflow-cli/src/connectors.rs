@@ -18,7 +18,7 @@ use stockflow_core::source::Source;
 use stockflow_core::transform::Interval;
 use stockflow_io::ParquetCompression;
 use stockflow_io::console::{ConsoleFormat, ConsoleSink};
-use stockflow_io::delta::{DeltaHistory, DeltaSink, MaintainOptions};
+use stockflow_io::delta::{DeltaHistory, DeltaSink, MaintainOptions, as_of_view};
 use stockflow_io::file::{FileFormat, FileSink, FileSource, ManifestTable, RowOrder, SinkMode};
 pub(crate) use stockflow_io::file::{Listing, SkippedFile};
 use stockflow_io::http::{Fetch, HttpClient, HttpOptions, Limit, Recorder, Replayer};
@@ -28,7 +28,7 @@ use stockflow_io::yahoo::decode::Asked;
 use stockflow_io::yahoo::{YahooCompany, YahooSession, YahooSource};
 
 use crate::assemble::Opening;
-use crate::config::{NamedSink, Section};
+use crate::config::{Moment, NamedSink, Section};
 use crate::exit::{Failure, Outcome};
 use crate::providers::ChainConfig;
 use crate::server::Server;
@@ -615,6 +615,8 @@ impl ConsoleConfig {
 pub(crate) struct TableConfig {
     path: String,
     schema: Option<Known>,
+    /// As its rows were known then, and whether strictly so.
+    as_of: Option<(Moment, bool)>,
 }
 
 /// A schema that is known without opening the file.
@@ -628,10 +630,15 @@ enum Known {
 impl TableConfig {
     /// Reads a `[tables.<name>]` table.
     pub(crate) fn read(section: Section<'_>) -> Self {
+        let (as_of, strict) = (section.parsed::<Moment>("as_of"), section.flag("strict"));
+        if as_of.is_none() && strict.is_some() {
+            section.problem("strict", "is only read with `as_of`");
+        }
         let config = Self {
             path: place(&section),
             schema: section
                 .choice("schema", &[("actions", Known::Actions), ("bars", Known::Bars), ("symbols", Known::Symbols)]),
+            as_of: as_of.map(|at| (at, strict.unwrap_or(false))),
         };
         section.finish();
         config
@@ -640,6 +647,9 @@ impl TableConfig {
     /// The table. Where nothing may be opened, it is empty, with the columns as far as they are known.
     pub(crate) async fn open(&self, opening: Opening) -> Outcome<Arc<dyn TableProvider>> {
         if opening == Opening::Everything {
+            if let Some((Moment(at), strict)) = self.as_of {
+                return Ok(as_of_view(&tables::session()?, &self.path, at, strict).await?.into_view());
+            }
             return tables::open_file(&tables::session()?, &self.path).await;
         }
         let schema = match self.schema {

@@ -9,7 +9,7 @@ use stockflow_core::transform::{
     Resample, Rule, Sql, SymbolFrom, Transform,
 };
 
-use crate::config::{Section, hint};
+use crate::config::{Moment, Section, hint};
 
 /// A transform, read from the file and ready.
 #[derive(Debug, Clone)]
@@ -242,10 +242,20 @@ fn adjust(section: &Section<'_>) -> StepConfig {
     if actions.is_some() && !by {
         section.problem("actions", "is only read with `by = \"actions\"`");
     }
-    StepConfig::Adjust(if by {
+    let adjust = if by {
         Adjust::by_actions(to, actions.unwrap_or_else(|| "actions".into()))
     } else {
         Adjust::by_ratio().with_target(to)
+    };
+    let strict = section.flag("strict");
+    StepConfig::Adjust(match section.parsed::<Moment>("as_of") {
+        Some(Moment(at)) => adjust.as_of(at, strict.unwrap_or(false)),
+        None => {
+            if strict.is_some() {
+                section.problem("strict", "is only read with `as_of`");
+            }
+            adjust
+        }
     })
 }
 

@@ -4,12 +4,14 @@
 //! `problem` collects everything that is wrong.
 
 mod interpolate;
+mod moment;
 mod pipeline;
 mod problem;
 mod secret;
 mod section;
 mod tree;
 
+pub(crate) use moment::Moment;
 pub(crate) use pipeline::{NamedSink, ObjectStoreConfig, PipelineConfig, StoreConfig};
 pub(crate) use problem::{ConfigError, hint, nearest};
 pub(crate) use secret::SecretRef;

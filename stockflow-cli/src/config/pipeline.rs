@@ -196,6 +196,13 @@ impl PipelineConfig {
         kept.unwrap_or_else(|| Err(Failure::usage(format!("no sink keeps the history relation `{relation}`"))))
     }
 
+    /// What sinks remember beside the history relation: whole tables with one row a key.
+    pub(crate) fn tables_beside(&self, history: &str) -> Outcome<Vec<(&str, Arc<dyn History>)>> {
+        let beside = self.sinks.iter().filter(|sink| self.relation_of(sink) != history && !sink.since_now);
+        let merged = beside.filter(|sink| sink.sink.revisions().is_some());
+        merged.filter_map(|sink| sink.sink.history().map(|it| it.map(|it| (self.relation_of(sink), it)))).collect()
+    }
+
     /// The sink that keeps the history relation.
     pub(crate) fn history_sink(&self) -> Option<&NamedSink> {
         let relation = self.history.as_deref()?;

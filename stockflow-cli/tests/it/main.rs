@@ -8,6 +8,7 @@ mod disk;
 mod fetch;
 mod help;
 mod main_job;
+mod mornings;
 mod other_commands;
 mod own_output;
 mod pipeline_file;

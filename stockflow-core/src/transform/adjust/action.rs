@@ -21,6 +21,8 @@ const SERIES: [&str; 2] = ["symbol", "interval"];
 /// Stands before the bars of its date: they are on the new terms already.
 const ACTION: i32 = 0;
 const BAR: i32 = 1;
+/// What an event pays for a share.
+const PAID: &str = "__paid";
 
 /// The bars with the factor of their prices and that of their volume.
 ///
@@ -37,22 +39,35 @@ pub(super) async fn factors(bars: DataFrame, actions: Relation, target: Basis) -
     let laid_out = as_bars(&bars, events)?.union(with_events(&bars)?)?;
     let split_after = running(product(column("__split")), &SERIES, backwards())?;
     let rows = with(laid_out, "__shares_after", split_after)?;
-    // Closes as traded: a split-adjusted one is multiplied back.
-    let traded = when(column("basis").eq(lit(Basis::Split.as_str())), column("close") * column("__shares_after"))
-        .otherwise(column("close"))?;
-    let rows = with(rows, "__traded", traded)?;
-    let before = last_seen(column("__traded")).null_treatment(NullTreatment::IgnoreNulls).build()?;
-    let rows = with(rows, "__before", running(before, &SERIES, forwards())?)?;
+    let is_on = |basis: Basis| column("basis").eq(lit(basis.as_str()));
+    // What dividends and gains took out of bars that are on basis `total`, put back.
+    let gross = when(is_on(Basis::Total), column("close") * column("__shares_after")).end()?;
+    let rows = with(rows, "__gross", gross)?;
+    let rows = with(rows, "__gross_before", running(newest_of("__gross")?, &SERIES, forwards())?)?;
+    let rows = with(rows, "__given", column(PAID) * same_day_split() / column("__gross_before"))?;
+    let rows = with(rows, "__given_after", running(sum(column("__given")), &SERIES, backwards())?)?;
+    // Prices times this are as traded.
+    let back = when(is_on(Basis::Split), column("__shares_after"))
+        .when(
+            is_on(Basis::Total),
+            column("__shares_after") * (lit(1.0) + coalesce(vec![column("__given_after"), lit(0.0)])),
+        )
+        .otherwise(lit(1.0))?;
+    let rows = with(rows, "__back", back)?;
+    let rows = with(rows, "__traded", column("close") * column("__back"))?;
+    let rows = with(rows, "__before", running(newest_of("__traded")?, &SERIES, forwards())?)?;
     let rows = with(rows, "__kept", kept()?)?;
     let rows = with(rows, "__kept_after", running(product(column("__kept")), &SERIES, backwards())?)?;
-    let is_split = || column("basis").eq(lit(Basis::Split.as_str()));
-    let shares = when(is_split(), lit(1.0)).otherwise(column("__shares_after"))?;
-    let factor = match target {
+    let on_from_there = match target {
         Basis::Raw => lit(1.0),
-        Basis::Split => lit(1.0) / shares.clone(),
-        Basis::Total => column("__kept_after") / shares.clone(),
+        Basis::Split => lit(1.0) / column("__shares_after"),
+        Basis::Total => column("__kept_after") / column("__shares_after"),
     };
-    let shares = if target == Basis::Raw { lit(1.0) } else { shares };
+    let factor = column("__back") * on_from_there;
+    let shares = match target {
+        Basis::Raw => when(is_on(Basis::Raw), lit(1.0)).otherwise(lit(1.0) / column("__shares_after"))?,
+        Basis::Split | Basis::Total => when(is_on(Basis::Raw), column("__shares_after")).otherwise(lit(1.0))?,
+    };
     let mut out = columns(names);
     out.extend([factor.alias(FACTOR), shares.alias(SHARES)]);
     Ok(rows.filter(column("__kind").eq(lit(BAR)))?.select(out)?)
@@ -114,13 +129,23 @@ fn with(rows: DataFrame, name: &str, value: Expr) -> Result<DataFrame> {
     Ok(rows.select(out)?)
 }
 
+/// The ratio of a split on an event's own date: what is paid is told on the terms after it.
+fn same_day_split() -> Expr {
+    coalesce(vec![column("__split"), lit(1.0)])
+}
+
+/// The last value that there was.
+fn newest_of(name: &str) -> Result<Expr> {
+    Ok(last_seen(column(name)).null_treatment(NullTreatment::IgnoreNulls).build()?)
+}
+
 /// The share of the price that an event leaves: NaN where that cannot be said, so that no bar before it gets a number.
 fn kept() -> Result<Expr> {
-    let paid = column("__paid") * coalesce(vec![column("__split"), lit(1.0)]);
+    let paid = column(PAID) * same_day_split();
     let left = lit(1.0) - paid / column("__before");
     let sure = when(left.clone().gt(lit(0.0)), nanvl(left, lit(f64::NAN))).otherwise(lit(f64::NAN))?;
     // Without a bar before it an event changes nothing.
-    Ok(when(column("__paid").is_not_null().and(column("__before").is_not_null()), sure).end()?)
+    Ok(when(column(PAID).is_not_null().and(column("__before").is_not_null()), sure).end()?)
 }
 
 fn forwards() -> Vec<Sort> {

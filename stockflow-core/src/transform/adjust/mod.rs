@@ -32,7 +32,7 @@ pub enum AdjustBy {
 ///
 /// # Input
 ///
-/// Bars. By the ratio they are on basis `raw` or `split`; by actions likewise, and `split` can only go on to `total`.
+/// Bars. By the ratio they go from `raw` or `split` to `total`; by actions from any basis to any other, and back.
 /// Bars that are on the wanted basis already stay as they are.
 ///
 /// # Output
@@ -54,6 +54,13 @@ pub enum AdjustBy {
 /// (1 without one), `p` the last close as traded before the ex-date. With [`Adjust::as_of`] only actions count that were known then.
 /// By actions the volume is divided by `S(t)`: one old share is several new ones. By the ratio it stays as traded, since the
 /// ratio does not tell splits from dividends.
+///
+/// The way back divides by the same factors. Of bars on basis `total` they follow from the adjusted closes, since with
+/// `x` = the last adjusted close before an ex-date, times the splits from it on,
+///
+/// ```text
+/// 1 / D(t) = 1 + sum of d · r / x over the dividends and gains with an ex-date after t
+/// ```
 ///
 /// # Nulls
 ///
@@ -143,9 +150,8 @@ impl Adjust {
     /// The words of the bases that can be taken to the wanted one.
     fn accepted(&self) -> Vec<Expr> {
         let from: &[Basis] = match (&self.by, self.target) {
-            (_, Basis::Raw) => &[Basis::Raw],
-            (AdjustBy::Ratio, _) | (_, Basis::Total) => &[Basis::Raw, Basis::Split, Basis::Total],
-            (AdjustBy::Actions(_), Basis::Split) => &[Basis::Raw, Basis::Split],
+            (AdjustBy::Ratio, Basis::Raw) => &[Basis::Raw],
+            (AdjustBy::Ratio, _) | (AdjustBy::Actions(_), _) => &[Basis::Raw, Basis::Split, Basis::Total],
         };
         from.iter().map(|it| lit(it.as_str())).collect()
     }

@@ -174,6 +174,41 @@ async fn of_a_corrected_action_the_newest_version_counts() {
 }
 
 #[tokio::test]
+async fn every_basis_leads_to_every_other_and_back() {
+    let days = "A,2024-01-02,100,110,90,100,10,\nA,2024-01-03,51,56,46,51,20,\nA,2024-01-04,48,53,43,48,22,\nA,2024-01-05,47,52,42,47,25,\nA,2024-01-08,15,16,14,15,70,\n";
+    let actions = "symbol,date,kind,value,numerator,denominator\nA,2024-01-03,split,,2,1\nA,2024-01-03,dividend,1.5,,\nA,2024-01-05,dividend,0.5,,\nA,2024-01-05,capital_gain,0.25,,\nA,2024-01-08,split,,3,1\n";
+    let epoch = epoch();
+    let raw = normalized(&epoch, Normalize::new(), &format!("{HEADER}\n{days}")).await;
+    let to = async |input: &Relation, target: Basis| {
+        let actions = relation(&epoch, vec![csv(actions, true)]);
+        let inputs =
+            Relations::new("input", BTreeMap::from([("input".into(), input.clone()), ("actions".into(), actions)]));
+        let outputs = Adjust::by_actions(target, "actions").apply(&inputs, &epoch).await.unwrap();
+        assert!(notes(&outputs).await.is_empty());
+        outputs.output.unwrap()
+    };
+    let numbers = async |of: &Relation| {
+        let sorted = of.frame.clone().sort(vec![ascending(column("ts"))]).unwrap().collect().await.unwrap();
+        let mut found = Vec::new();
+        for batch in &sorted {
+            for name in ["open", "high", "low", "close", "volume"] {
+                found.extend_from_slice(as_float64_array(batch.column_by_name(name).unwrap()).unwrap().values());
+            }
+        }
+        found
+    };
+    for from in [Basis::Raw, Basis::Split, Basis::Total] {
+        let there = to(&raw, from).await;
+        for target in [Basis::Raw, Basis::Split, Basis::Total] {
+            let (by_way, straight) = (numbers(&to(&there, target).await).await, numbers(&to(&raw, target).await).await);
+            assert_eq!(by_way.len(), 25);
+            let agree = by_way.iter().zip(&straight).all(|(a, b)| (a / b - 1.0).abs() < 1e-12);
+            assert!(agree, "{from:?} to {target:?}: {by_way:?} {straight:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn of_a_moment_only_what_was_known_counts() {
     let days = "A,2024-01-02,100,100,100,100,10,\nA,2024-01-03,50,50,50,50,10,\nA,2024-01-04,25,25,25,25,10,\n";
     let actions = "symbol,date,kind,value,numerator,denominator,as_of\nA,2024-01-03,split,,2,1,2024-01-05\nA,2024-01-04,split,,2,1,2024-01-04\n";
