@@ -68,7 +68,6 @@ impl AtHistory {
         rebuild: bool,
         state: &State,
         carries: Carries,
-        companions: Companions,
     ) -> Self {
         let relations = stateful(pipeline, &carries);
         let goes_on = |symbol: &String, touched: &Touched| {
@@ -98,8 +97,13 @@ impl AtHistory {
             fresh,
             late,
             carries,
-            companions,
+            companions: Companions::new(),
         }
+    }
+
+    /// With what is remembered beside it.
+    pub(crate) fn with_companions(self, companions: Companions) -> Self {
+        Self { companions, ..self }
     }
 }
 

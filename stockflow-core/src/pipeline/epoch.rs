@@ -439,16 +439,9 @@ impl<'r, 'p> EpochRun<'r, 'p> {
                     Some((of, carries)) if of == columns => carries,
                     _ => carries(pipeline, &context, &compared.changed).await?,
                 };
-                let at_history = AtHistory::new(
-                    pipeline,
-                    step,
-                    &compared,
-                    version.clone(),
-                    rebuild,
-                    &state,
-                    carries.clone(),
-                    companions,
-                );
+                let at_history =
+                    AtHistory::new(pipeline, step, &compared, version.clone(), rebuild, &state, carries.clone())
+                        .with_companions(companions);
                 graph.set_history(at_history);
                 Ok((letters, compared, kept, (columns, carries)))
             })
