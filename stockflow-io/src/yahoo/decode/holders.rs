@@ -103,11 +103,12 @@ const LISTS: [Option<&str>; 7] =
 
 /// The members of the modules that are read.
 pub(super) fn members() -> impl Iterator<Item = String> {
-    let modules = HOLDER_MODULES.into_iter().zip(LISTS).zip(RELATIONS);
-    let of_module = |((module, list), (_, columns)): ((&str, Option<&str>), (&str, &'static [Column]))| {
+    let columns = RELATIONS.into_iter().map(|(_, columns)| columns);
+    let of_module = |((module, list), columns): ((&str, Option<&str>), _)| {
         let parent = list.map_or_else(|| module.to_owned(), |list| format!("{module}.{list}"));
         members_of(&parent, columns).collect::<Vec<_>>()
     };
+    let modules = HOLDER_MODULES.into_iter().zip(LISTS).zip(columns);
     // The ordinal is our own.
     modules.flat_map(of_module).filter(|it| !it.ends_with(ORDINAL))
 }
