@@ -40,9 +40,9 @@ impl Unprivileged {
     }
 }
 
-/// Bars where the user can read them.
-fn input(disk: &std::path::Path) -> String {
-    let folder = disk.parent().unwrap().join(format!("input-{}", std::process::id()));
+/// Bars where the user can read them; a folder for each test, because they run side by side.
+fn input(disk: &std::path::Path, test: &str) -> String {
+    let folder = disk.parent().unwrap().join(format!("input-{test}-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let bars = Place::with_bars();
     for file in std::fs::read_dir(bars.path("examples/data")).unwrap() {
@@ -64,10 +64,12 @@ fn a_read_only_folder_is_told_and_nothing_is_left() {
     let plain =
         Command::new(&user.as_user).args(["touch", &folder.join("probe").display().to_string()]).output().unwrap();
     assert!(!plain.status.success());
-    let said = user.run(&["run", "--input", &input(&user.disk), "--data-dir", &lake.display().to_string()]);
+    let said =
+        user.run(&["run", "--input", &input(&user.disk, "read-only"), "--data-dir", &lake.display().to_string()]);
     said.code(1).says("ermission denied").says("stockflow doctor");
     assert!(!lake.exists());
-    let said = user.run(&["doctor", "--input", &input(&user.disk), "--data-dir", &lake.display().to_string()]);
+    let said =
+        user.run(&["doctor", "--input", &input(&user.disk, "read-only"), "--data-dir", &lake.display().to_string()]);
     said.code(1).prints("FAILED").prints("not writable");
     std::fs::remove_dir(&folder).unwrap();
 }
@@ -92,7 +94,7 @@ fn a_full_disk_is_told_and_no_half_epoch_is_visible() {
                 .success()
         );
     };
-    let input = input(&user.disk);
+    let input = input(&user.disk, "full");
     for leave in [0, 16 * 1024, 256 * 1024] {
         fill_up(leave);
         let said = user.run(&["run", "--input", &input, "--data-dir", &lake_text]);
