@@ -481,6 +481,19 @@ async fn bad_lines_of_ndjson_are_rejects() {
 }
 
 #[tokio::test]
+async fn numbers_of_ndjson_are_read_to_the_last_bit() {
+    let folder = Folder::new();
+    let values: Vec<f64> = (1..200).map(|n| f64::from(n) * 18.426_7 / 3.0).collect();
+    let text: String = values.iter().map(|value| format!("{{\"close\":{value:?}}}\n")).collect();
+    folder.write("a.ndjson", &text, 0);
+    let found = read(&folder.source("a.ndjson"), "SELECT close FROM input").await;
+    let mut read: Vec<f64> =
+        found.table.lines().filter_map(|line| line.trim_matches(['|', ' ']).parse().ok()).collect();
+    read.sort_by(f64::total_cmp);
+    assert_eq!(read, values);
+}
+
+#[tokio::test]
 async fn a_field_that_comes_late_is_refused_and_not_dropped() {
     let folder = Folder::new();
     let mut text: String = (0..12_000).map(|n| format!("{{\"n\":{n}}}\n")).collect();
