@@ -25,6 +25,19 @@ EPOCHS = 1.1
 # Peak memory of the large shuffled job, in MB.
 LARGE_PEAK_MB = 1024
 
+# At most this many times the peer's wall time, by job and peer.
+CONNECTORS = {
+    ("kafka_read", "librdkafka"): 1.25,
+    ("kafka_postgres", "psql COPY"): 1.5,
+    ("kafka_postgres", "kafka-python + psycopg2"): 0.2,
+    ("kafka_elasticsearch", "parallel_bulk"): 0.5,
+}
+# From this share of its writing threads' time on, a search server is at its limit.
+SERVER_BUSY = 0.9
+# Peak memory of the backlog, in MB, and against that of a tenth of it.
+BACKLOG_PEAK_MB = 400
+BACKLOG = 1.1
+
 
 @dataclass
 class Measured:

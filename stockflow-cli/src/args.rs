@@ -1,15 +1,20 @@
 //! The command line.
 
+mod dlq;
+
 use std::path::PathBuf;
+use std::time::Duration;
 
 use chrono::{Datelike, NaiveDate, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use stockflow_core::transform::Interval;
 
+pub(crate) use self::dlq::{DlqCommand, LetterArgs};
 use crate::chart::{Size, Theme};
 use crate::exit::{Failure, Outcome};
 use crate::server::Server;
+use crate::time::time;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -90,9 +95,20 @@ pub(crate) enum Command {
     /// Show, rewind or reset how far a pipeline has come
     #[command(subcommand)]
     Checkpoint(CheckpointCommand),
+    /// List, show, replay or remove the rows that a pipeline has refused
+    #[command(subcommand)]
+    Dlq(DlqCommand),
     /// Look after the lake's tables
     #[command(subcommand)]
     Lake(LakeCommand),
+    /// Look after the databases that a pipeline writes to
+    #[command(subcommand)]
+    Db(DbCommand),
+    /// Look after the topics that a pipeline reads and writes
+    #[command(subcommand)]
+    Topics(TopicsCommand),
+    /// Find rows in the index of Elasticsearch that a pipeline writes to
+    Search(SearchArgs),
     /// Query the lake's tables, or files, with SQL and all indicator functions
     Sql(SqlArgs),
     /// List the indicators, or describe one
@@ -141,6 +157,11 @@ Examples:
                                                            a backfill: these bars again, the checkpoint stays
   stockflow run pipeline.toml --rebuild                    after a changed definition, or over a lost store
   stockflow run pipeline.toml --rebuild --sink search      fill one new sink
+  stockflow run pipeline.toml --every 5s                   goes on until Ctrl-C: an epoch every five seconds, or as soon
+                                                           as as many rows wait as an epoch takes
+  stockflow run producer.toml batch.toml storage.toml      one after the other
+  stockflow run producer.toml batch.toml storage.toml --every 5s
+                                                           side by side in one process
 
 The first Ctrl-C finishes the epoch or abandons it whole, the second one kills.";
 
@@ -150,17 +171,27 @@ The first Ctrl-C finishes the epoch or abandons it whole, the second one kills."
 pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) pipeline: PipelineArgs,
+    /// More pipelines: after the first one, or with `--every` beside it
+    #[arg(value_name = "MORE.toml", value_hint = ValueHint::FilePath)]
+    pub(crate) more: Vec<PathBuf>,
+    /// Go on until stopped: the next epoch begins so long after the last one, as 500ms, 5s, 10m or 1h, or as soon as as many
+    /// rows wait as an epoch takes
+    #[arg(long, value_name = "TIME", value_parser = time, conflicts_with_all = ["from", "to", "symbols"])]
+    pub(crate) every: Option<Duration>,
+    /// End when nothing is new, whatever `every` in the pipeline file says
+    #[arg(long, conflicts_with = "every")]
+    pub(crate) once: bool,
     /// Backfill from this trading date on
-    #[arg(long, value_name = "DATE", value_parser = date, help_heading = "Backfill")]
+    #[arg(long, value_name = "DATE", value_parser = date, conflicts_with = "more", help_heading = "Backfill")]
     pub(crate) from: Option<NaiveDate>,
     /// Backfill up to this trading date, included
-    #[arg(long, value_name = "DATE", value_parser = date, help_heading = "Backfill")]
+    #[arg(long, value_name = "DATE", value_parser = date, conflicts_with = "more", help_heading = "Backfill")]
     pub(crate) to: Option<NaiveDate>,
     /// Backfill these symbols only
-    #[arg(long, value_name = "SYMBOL,…", value_delimiter = ',', value_parser = symbol, help_heading = "Backfill")]
+    #[arg(long, value_name = "SYMBOL,…", value_delimiter = ',', value_parser = symbol, conflicts_with = "more", help_heading = "Backfill")]
     pub(crate) symbols: Vec<String>,
     /// Start over above everything that store and sinks hold; every symbol is computed again
-    #[arg(long, conflicts_with_all = ["from", "to", "symbols"], help_heading = "Rebuild")]
+    #[arg(long, conflicts_with_all = ["from", "to", "symbols", "more"], help_heading = "Rebuild")]
     pub(crate) rebuild: bool,
     /// Rebuild this sink only
     #[arg(long, value_name = "NAME", requires = "rebuild", help_heading = "Rebuild")]
@@ -173,6 +204,7 @@ Examples:
   stockflow fetch AAPL MSFT --since 2020-01-01            into the lake; the next call fetches only what is new
   stockflow fetch AAPL --range 1y --to -                  CSV on standard output
   stockflow fetch --symbols-file sp500.txt --interval 5m --range 1mo
+  stockflow fetch AAPL --to kafka --topic raw-stock-data  into a topic, each relation told by the header `kind`
   stockflow fetch AAPL --record replies                   keeps the replies, to run it again with --replay
 
 Bars come as traded (basis raw), with splits and dividends as a table of their own (actions), and what is known of the
@@ -319,9 +351,15 @@ impl DateArgs {
 /// What every command takes that asks Yahoo.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct YahooArgs {
-    /// Where the rows go: the lake, files in the data folder, or `-` for standard output
+    /// Where the rows go: the lake, files in the data folder, a topic, or `-` for standard output
     #[arg(long, value_name = "WHERE", value_enum)]
     pub(crate) to: FetchTo,
+    /// With `--to kafka`: the brokers, as host:port, several with commas
+    #[arg(long, value_name = "HOST:PORT,…", env = "STOCKFLOW_KAFKA", default_value = "127.0.0.1:9092")]
+    pub(crate) brokers: String,
+    /// With `--to kafka`: the topic
+    #[arg(long, value_name = "TOPIC", default_value = "raw-stock-data")]
+    pub(crate) topic: String,
     /// Keep every reply in this folder
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, conflicts_with = "replay")]
     pub(crate) record: Option<PathBuf>,
@@ -345,6 +383,8 @@ pub(crate) enum FetchTo {
     Csv,
     /// The same as Parquet.
     Parquet,
+    /// A topic, each relation by its name in the header `kind`.
+    Kafka,
     /// Standard output.
     #[value(name = "-")]
     Stdout,
@@ -439,6 +479,90 @@ pub(crate) enum LakeCommand {
         #[arg(long, value_name = "HOURS", default_value_t = 168)]
         retain_hours: u64,
     },
+}
+
+const MIGRATE_EXAMPLES: &str = "\
+Examples:
+  stockflow db migrate pipeline.toml            makes and changes the tables of the pipeline's PostgreSQL sinks
+  stockflow db migrate pipeline.toml --check    prints the SQL that is missing; exit code 1 if there is any
+  stockflow db migrate --url postgres://me@localhost/market --password env:PGPASSWORD";
+
+/// `stockflow db`
+#[derive(Debug, Subcommand)]
+pub(crate) enum DbCommand {
+    /// Bring tables to what the sinks of a pipeline need; each step is recorded in the database
+    #[command(after_help = MIGRATE_EXAMPLES)]
+    Migrate {
+        #[command(flatten)]
+        pipeline: PipelineArgs,
+        /// Only print what is missing
+        #[arg(long)]
+        check: bool,
+        /// In place of a pipeline file: a database, in which only stockflow's own tables are made
+        #[arg(long, value_name = "URL", conflicts_with_all = ["pipeline", "input"])]
+        url: Option<String>,
+        /// Where the password of `--url` is kept: `env:NAME`, `file:PATH` or `command:LINE`
+        #[arg(long, value_name = "PLACE", requires = "url")]
+        password: Option<stockflow_io::secret::SecretRef>,
+        /// The schema of `--url` in which the tables are
+        #[arg(long, value_name = "NAME", requires = "url")]
+        schema: Option<String>,
+    },
+}
+
+/// `stockflow topics`
+#[derive(Debug, Subcommand)]
+pub(crate) enum TopicsCommand {
+    /// Make topics that are missing and add partitions that are missing; say what else differs from the file
+    Apply(PipelineArgs),
+    /// Say where topics differ from the file, and change nothing; exit code 1 if one does
+    Check(PipelineArgs),
+}
+
+const SEARCH_EXAMPLES: &str = "\
+Examples:
+  stockflow search storage.toml --symbol AAPL --from 2024-01-01 --sort -ts --limit 10
+  stockflow search storage.toml \"close:>100 AND volume:[1000000 TO *]\" --symbol AAPL,MSFT --interval 1d
+  stockflow search storage.toml --sink dead_letters \"reason:negative\" --json
+  stockflow search storage.toml -o bars.parquet";
+
+/// `stockflow search`
+#[derive(Debug, Args)]
+#[command(after_help = SEARCH_EXAMPLES)]
+pub(crate) struct SearchArgs {
+    /// The pipeline file, for its sink of type `elasticsearch`
+    #[arg(value_name = "PIPELINE.toml", value_hint = ValueHint::FilePath)]
+    pub(crate) pipeline: PathBuf,
+    /// A query in the words of Elasticsearch's query strings
+    #[arg(value_name = "QUERY")]
+    pub(crate) query: Option<String>,
+    /// Whose index: the sink's name, or `dead_letters`; needed where there are several
+    #[arg(long, value_name = "NAME")]
+    pub(crate) sink: Option<String>,
+    /// Only these symbols; repeatable, or with commas
+    #[arg(long = "symbol", visible_alias = "symbols", value_name = "LIST", value_delimiter = ',')]
+    pub(crate) symbols: Vec<String>,
+    /// Only these intervals, such as `1d`; repeatable, or with commas
+    #[arg(long = "interval", value_name = "LIST", value_delimiter = ',')]
+    pub(crate) intervals: Vec<String>,
+    /// The first day (UTC)
+    #[arg(long, value_name = "DATE", value_parser = date)]
+    pub(crate) from: Option<NaiveDate>,
+    /// The last day (UTC)
+    #[arg(long, value_name = "DATE", value_parser = date)]
+    pub(crate) to: Option<NaiveDate>,
+    /// Fields to sort by, `-close` for the largest first; by default the key
+    #[arg(long, value_name = "LIST", value_delimiter = ',', allow_hyphen_values = true)]
+    pub(crate) sort: Vec<String>,
+    /// So many rows at most
+    #[arg(long, value_name = "ROWS")]
+    pub(crate) limit: Option<u64>,
+    /// How rows are printed; the default follows the name of `-o`, else it is a table
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<RowFormat>,
+    /// Write to this file instead of standard output
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) output: Option<PathBuf>,
 }
 
 const SQL_EXAMPLES: &str = "\

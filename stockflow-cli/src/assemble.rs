@@ -81,6 +81,7 @@ pub(crate) async fn pipeline(config: &PipelineConfig, global: &Global, opening: 
         builder = builder.max_dead_letters(Some(max));
     }
     builder = builder.may_lack(config.may_lack);
+    builder = builder.max_rows(config.max_rows);
     builder = builder.max_partitions(config.max_partitions.map(|max| usize::try_from(max).unwrap_or(usize::MAX)));
     if let Some(threads) = config.threads {
         builder = builder.threads(usize::try_from(threads).unwrap_or(usize::MAX));

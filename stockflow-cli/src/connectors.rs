@@ -23,13 +23,17 @@ use stockflow_io::file::{FileFormat, FileSink, FileSource, ManifestTable, RowOrd
 pub(crate) use stockflow_io::file::{Listing, SkippedFile};
 use stockflow_io::http::{Fetch, HttpClient, HttpOptions, Limit, Recorder, Replayer};
 use stockflow_io::location::Location;
+pub(crate) use stockflow_io::postgres::Change;
+use stockflow_io::postgres::{PostgresOptions, PostgresSink, PostgresSource, SslMode};
 pub(crate) use stockflow_io::yahoo::Endpoint;
 use stockflow_io::yahoo::decode::Asked;
 use stockflow_io::yahoo::{YahooCompany, YahooSession, YahooSource};
 
 use crate::assemble::Opening;
-use crate::config::{Moment, NamedSink, Section};
+use crate::config::{Moment, NamedSink, SecretRef, Section};
+use crate::elastic::{ElasticConfig, IndexSearch};
 use crate::exit::{Failure, Outcome};
+use crate::kafka::{KafkaSinkConfig, KafkaSourceConfig, Topic};
 use crate::providers::ChainConfig;
 use crate::server::Server;
 use crate::tables;
@@ -41,6 +45,8 @@ type Kind<T> = (&'static str, fn(&Section<'_>) -> T);
 #[derive(Debug)]
 pub(crate) enum SourceConfig {
     File(FileSourceConfig),
+    Kafka(Box<KafkaSourceConfig>),
+    Postgres(Box<PostgresSourceConfig>),
     Yahoo(Box<YahooConfig>),
 }
 
@@ -93,6 +99,30 @@ pub(crate) struct FileSourceConfig {
     columns: Vec<(String, DataType)>,
 }
 
+/// `type = "postgres"`, as a source
+#[derive(Debug)]
+pub(crate) struct PostgresSourceConfig {
+    server: PostgresServer,
+    table: Option<String>,
+    query: Option<String>,
+    relation: Option<String>,
+    key: Vec<String>,
+    version: Option<String>,
+    cursor: Option<String>,
+    partition_by: Option<String>,
+    immutable: bool,
+    lag_s: Option<u64>,
+    connections: Option<u64>,
+}
+
+/// How to reach PostgreSQL.
+#[derive(Debug)]
+struct PostgresServer {
+    /// `None` if it was told already that it is wrong.
+    options: Option<PostgresOptions>,
+    password: Option<SecretRef>,
+}
+
 impl Default for SourceConfig {
     fn default() -> Self {
         Self::File(FileSourceConfig::default())
@@ -102,7 +132,8 @@ impl Default for SourceConfig {
 impl SourceConfig {
     /// Reads the `[source]` table.
     pub(crate) fn read(section: Section<'_>) -> Self {
-        let kinds: [Kind<SourceConfig>; 2] = [("file", file_source), ("yahoo", yahoo_source)];
+        let kinds: [Kind<SourceConfig>; 4] =
+            [("file", file_source), ("kafka", kafka_source), ("postgres", postgres_source), ("yahoo", yahoo_source)];
         // Where the kind is not known, nothing can be said about the other fields.
         let Some(read) = section.kind(&kinds) else { return Self::default() };
         let config = read(&section);
@@ -115,6 +146,8 @@ impl SourceConfig {
     pub(crate) fn build(&self, as_text: bool, symbols: Vec<String>) -> Outcome<Arc<dyn Source>> {
         match self {
             Self::File(config) => Ok(Arc::new(config.build(as_text)?)),
+            Self::Kafka(config) => Ok(Arc::new(config.build())),
+            Self::Postgres(config) => Ok(Arc::new(config.build()?)),
             Self::Yahoo(config) => config.build(symbols),
         }
     }
@@ -122,7 +155,7 @@ impl SourceConfig {
     /// The query over the lake that says whose bars are wanted.
     pub(crate) fn symbols_query(&self) -> Option<&str> {
         match self {
-            Self::File(_) => None,
+            Self::File(_) | Self::Kafka(_) | Self::Postgres(_) => None,
             Self::Yahoo(config) => config.symbols_query.as_deref(),
         }
     }
@@ -131,6 +164,8 @@ impl SourceConfig {
     pub(crate) fn path(&self) -> &str {
         match self {
             Self::File(config) => &config.path,
+            Self::Kafka(config) => config.path(),
+            Self::Postgres(config) => config.table.as_deref().unwrap_or("PostgreSQL"),
             Self::Yahoo(_) => "Yahoo Finance",
         }
     }
@@ -139,7 +174,24 @@ impl SourceConfig {
     pub(crate) fn place(&self) -> Option<&str> {
         match self {
             Self::File(config) => Some(&config.path),
-            Self::Yahoo(_) => None,
+            Self::Kafka(_) | Self::Postgres(_) | Self::Yahoo(_) => None,
+        }
+    }
+
+    /// The topics that `stockflow topics` looks after.
+    pub(crate) fn topics(&self) -> Vec<Topic<'_>> {
+        match self {
+            Self::Kafka(config) => config.topics(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Its secrets: field and place.
+    pub(crate) fn secrets(&self) -> Vec<(&'static str, &SecretRef)> {
+        match self {
+            Self::Kafka(config) => config.secrets(),
+            Self::Postgres(config) => config.server.secrets(),
+            Self::File(_) | Self::Yahoo(_) => Vec::new(),
         }
     }
 
@@ -147,7 +199,7 @@ impl SourceConfig {
     pub(crate) async fn list(&self) -> Outcome<Listing> {
         match self {
             Self::File(config) => Ok(config.build(false)?.list().await?),
-            Self::Yahoo(_) => Ok(Listing::default()),
+            Self::Kafka(_) | Self::Postgres(_) | Self::Yahoo(_) => Ok(Listing::default()),
         }
     }
 
@@ -155,6 +207,8 @@ impl SourceConfig {
     pub(crate) fn relation(&self) -> &str {
         match self {
             Self::File(config) => config.relation.as_deref().unwrap_or("input"),
+            Self::Kafka(config) => config.relation(),
+            Self::Postgres(config) => config.relation(),
             Self::Yahoo(config) => match config.asks {
                 YahooAsks::Chart(_) => "bars",
                 YahooAsks::Company(Endpoint::Holders) => "holders_breakdown",
@@ -167,6 +221,24 @@ impl SourceConfig {
 }
 
 fn file_source(section: &Section<'_>) -> SourceConfig {
+    SourceConfig::File(FileSourceConfig {
+        path: place(section),
+        format: section.parsed("format"),
+        relation: section.text("relation"),
+        delimiter: section.text("delimiter").and_then(|text| one_byte(section, &text)),
+        header: section.flag("header"),
+        infer: section.flag("infer"),
+        columns: declared(section),
+    })
+}
+
+fn kafka_source(section: &Section<'_>) -> SourceConfig {
+    let delimiter = section.text("delimiter").and_then(|text| one_byte(section, &text));
+    SourceConfig::Kafka(Box::new(KafkaSourceConfig::read(section, declared(section), delimiter)))
+}
+
+/// The columns that `types` declares.
+fn declared(section: &Section<'_>) -> Vec<(String, DataType)> {
     let types = section.pairs("types").unwrap_or_default();
     let column = |(name, text): (String, String)| match data_type(&text) {
         Some(data_type) => Some((name, data_type)),
@@ -175,16 +247,118 @@ fn file_source(section: &Section<'_>) -> SourceConfig {
             None
         }
     };
-    let columns = types.into_iter().filter_map(column).collect();
-    SourceConfig::File(FileSourceConfig {
-        path: place(section),
-        format: section.parsed("format"),
+    types.into_iter().filter_map(column).collect()
+}
+
+fn postgres_source(section: &Section<'_>) -> SourceConfig {
+    let (table, query) = (section.text("table"), section.text("query"));
+    match (&table, &query) {
+        (Some(_), Some(_)) => section.problem("query", "stands beside `table`; write one of them"),
+        (None, None) => section.problem("table", "is missing; write `table` or `query`"),
+        _ => {}
+    }
+    SourceConfig::Postgres(Box::new(PostgresSourceConfig {
+        server: PostgresServer::read(section),
+        table,
+        query,
         relation: section.text("relation"),
-        delimiter: section.text("delimiter").and_then(|text| one_byte(section, &text)),
-        header: section.flag("header"),
-        infer: section.flag("infer"),
-        columns,
-    })
+        key: section.texts("key").unwrap_or_default(),
+        version: section.text("version"),
+        cursor: section.text("cursor"),
+        partition_by: section.text("partition_by"),
+        immutable: section.flag("immutable").unwrap_or(false),
+        lag_s: section.count("lag_s"),
+        connections: section.count_within("connections", 1..=64),
+    }))
+}
+
+impl PostgresServer {
+    fn read(section: &Section<'_>) -> Self {
+        let url = section.required("url");
+        let mut options = match PostgresOptions::parse(&url) {
+            Ok(options) => Some(options),
+            Err(_) if url.is_empty() => None,
+            Err(error) => {
+                section.problem("url", format!("is wrong: {}", error.chain().join(": ")));
+                None
+            }
+        };
+        let password = section.secret("password");
+        let sslmode = section.parsed::<SslMode>("sslmode");
+        let ca = section.text("ca");
+        let (certificate, key) = (section.text("client_cert"), section.text("client_key"));
+        if certificate.is_some() != key.is_some() {
+            section.problem("client_key", "and `client_cert` belong together");
+        }
+        let seconds = |count: Option<u64>| count.map(Duration::from_secs);
+        let connect_timeout = seconds(section.count_within("connect_timeout_s", 1..=3600));
+        let timeout = seconds(section.count_within("timeout_s", 1..=86_400));
+        options = options.map(|mut options| {
+            if let Some(password) = &password {
+                options = options.with_password_from(password.clone());
+            }
+            if let Some(sslmode) = sslmode {
+                options = options.with_sslmode(sslmode);
+            }
+            if let Some(ca) = ca {
+                options = options.with_ca(ca);
+            }
+            if let (Some(certificate), Some(key)) = (certificate, key) {
+                options = options.with_client_certificate(certificate, key);
+            }
+            if let Some(timeout) = connect_timeout {
+                options = options.with_connect_timeout(timeout);
+            }
+            if let Some(timeout) = timeout {
+                options = options.with_timeout(timeout);
+            }
+            options
+        });
+        Self { options, password }
+    }
+
+    fn options(&self) -> Outcome<PostgresOptions> {
+        self.options.clone().ok_or_else(|| Failure::usage("the URL of PostgreSQL is wrong"))
+    }
+
+    fn secrets(&self) -> Vec<(&'static str, &SecretRef)> {
+        self.password.iter().map(|password| ("password", password)).collect()
+    }
+}
+
+impl PostgresSourceConfig {
+    fn relation(&self) -> &str {
+        let table = self.table.as_deref().map(|table| table.rsplit('.').next().unwrap_or(table));
+        self.relation.as_deref().or(table).unwrap_or("input")
+    }
+
+    fn build(&self) -> Outcome<PostgresSource> {
+        let options = self.server.options()?;
+        let mut source = match (&self.table, &self.query) {
+            (Some(table), _) => PostgresSource::table(options, table)?,
+            (None, query) => PostgresSource::query(options, query.clone().unwrap_or_default()),
+        };
+        source = source.with_relation(self.relation()).with_key(self.key.clone());
+        if let Some(version) = &self.version {
+            source = source.with_version(version);
+        }
+        if let Some(cursor) = &self.cursor {
+            source = source.with_cursor(cursor);
+        }
+        if let Some(column) = &self.partition_by {
+            source = source.with_partition_by(column);
+        }
+        if self.immutable {
+            source = source.with_immutable_rows();
+        }
+        if let Some(lag) = self.lag_s {
+            source = source.with_lag(Duration::from_secs(lag));
+        }
+        if let Some(connections) = self.connections {
+            source = source.with_connections(usize::try_from(connections).unwrap_or(1));
+        }
+        Ok(source)
+    }
 }
 
 fn yahoo_source(section: &Section<'_>) -> SourceConfig {
@@ -401,7 +575,25 @@ impl FileSourceConfig {
 pub(crate) enum SinkConfig {
     File(FileConfig),
     Delta(DeltaConfig),
+    Elastic(Box<ElasticConfig>),
+    Kafka(Box<KafkaSinkConfig>),
+    Postgres(Box<PostgresConfig>),
     Console(ConsoleConfig),
+}
+
+/// `type = "postgres"`, as a sink
+#[derive(Debug)]
+pub(crate) struct PostgresConfig {
+    server: PostgresServer,
+    /// Server and table, as a URL.
+    place: String,
+    table: String,
+    mode: Option<WriteMode>,
+    columns: Vec<(String, String)>,
+    stocks: bool,
+    by_month: bool,
+    indexes: Vec<String>,
+    create: bool,
 }
 
 /// `type = "console"`
@@ -436,8 +628,11 @@ pub(crate) struct DeltaConfig {
 impl SinkConfig {
     /// Reads the rest of a `[[sink]]` or `[dead_letters]` table.
     pub(crate) fn read(section: Section<'_>) -> Self {
-        let kinds: [Kind<SinkConfig>; 5] = [
+        let kinds: [Kind<SinkConfig>; 8] = [
             ("delta", delta),
+            ("elasticsearch", |section| SinkConfig::Elastic(Box::new(ElasticConfig::read(section)))),
+            ("kafka", |section| SinkConfig::Kafka(Box::new(KafkaSinkConfig::read(section)))),
+            ("postgres", postgres),
             ("parquet", |section| file_sink(section, FileFormat::Parquet)),
             ("csv", |section| file_sink(section, FileFormat::Csv)),
             ("ndjson", |section| file_sink(section, FileFormat::Ndjson)),
@@ -455,13 +650,69 @@ impl SinkConfig {
     pub(crate) fn path(&self) -> Option<&str> {
         match self {
             Self::File(FileConfig { path, .. }) | Self::Delta(DeltaConfig { path, .. }) => Some(path),
+            Self::Elastic(config) => Some(config.path()),
+            Self::Kafka(config) => Some(config.path()),
+            Self::Postgres(config) => Some(&config.place),
             Self::Console(_) => None,
+        }
+    }
+
+    /// Whether a service keeps its rows, and not a folder or an object store.
+    pub(crate) fn is_service(&self) -> bool {
+        matches!(self, Self::Elastic(_) | Self::Kafka(_) | Self::Postgres(_))
+    }
+
+    /// What its service says when it is asked; `None` if it has none.
+    pub(crate) async fn probe(&self) -> Option<Outcome<String>> {
+        match self {
+            Self::Elastic(config) => Some(config.probe().await),
+            Self::Kafka(config) => Some(config.probe().await),
+            Self::Postgres(config) => Some(match config.server.options() {
+                Ok(options) => options.check().await.map_err(Into::into),
+                Err(failure) => Err(failure),
+            }),
+            _ => None,
+        }
+    }
+
+    /// The topics that `stockflow topics` looks after.
+    pub(crate) fn topics(&self) -> Vec<Topic<'_>> {
+        match self {
+            Self::Kafka(config) => config.topics(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Its secrets: field and place.
+    pub(crate) fn secrets(&self) -> Vec<(&'static str, &SecretRef)> {
+        match self {
+            Self::Elastic(config) => config.secrets(),
+            Self::Kafka(config) => config.secrets(),
+            Self::Postgres(config) => config.server.secrets(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The database that `stockflow db` looks after, with the sink's table.
+    pub(crate) fn database(&self) -> Option<Outcome<PostgresSink>> {
+        match self {
+            Self::Postgres(config) => Some(config.build()),
+            _ => None,
+        }
+    }
+
+    /// The index that `stockflow search` looks through.
+    pub(crate) fn search(&self) -> Option<Outcome<IndexSearch>> {
+        match self {
+            Self::Elastic(config) => Some(config.search()),
+            _ => None,
         }
     }
 
     /// Whether it has a folder of its own.
     pub(crate) fn is_folder(&self) -> bool {
-        !matches!(self, Self::File(FileConfig { mode: SinkMode::Overwrite, .. }) | Self::Console(_))
+        !self.is_service()
+            && !matches!(self, Self::File(FileConfig { mode: SinkMode::Overwrite, .. }) | Self::Console(_))
     }
 
     /// Where it keeps what corrections replace, if it may do so.
@@ -494,7 +745,8 @@ impl SinkConfig {
                 Ok(Some(Arc::new(ManifestTable::open(path).await?)))
             }
             Self::File(FileConfig { path, .. }) => Ok(Some(tables::open_file(&tables::session()?, path).await?)),
-            Self::Console(_) => Ok(None),
+            Self::Postgres(config) => Ok(config.build()?.read().await?),
+            Self::Console(_) | Self::Elastic(_) | Self::Kafka(_) => Ok(None),
         }
     }
 
@@ -504,6 +756,9 @@ impl SinkConfig {
             Self::File(file) => builder.dead_letters(file.build()?),
             // Dead letters have a key and no version: they are only ever added.
             Self::Delta(config) => builder.dead_letters(config.build()?.keyless()),
+            Self::Elastic(config) => builder.dead_letters(config.build()?),
+            Self::Kafka(config) => builder.dead_letters(config.build()),
+            Self::Postgres(config) => builder.dead_letters(config.build()?.for_dead_letters()),
             Self::Console(config) => builder.dead_letters(config.build(json)),
         })
     }
@@ -515,6 +770,9 @@ impl NamedSink {
         let step = match &self.sink {
             SinkConfig::File(file) => self.step(file.build()?),
             SinkConfig::Delta(config) => self.step(config.build()?),
+            SinkConfig::Elastic(config) => self.step(config.build()?),
+            SinkConfig::Kafka(config) => self.step(config.build()),
+            SinkConfig::Postgres(config) => self.step(config.build()?),
             SinkConfig::Console(config) => self.step(config.build(json)),
         };
         Ok(step.relation(relation))
@@ -582,6 +840,63 @@ impl DeltaConfig {
         }
         Ok(sink)
     }
+}
+
+fn postgres(section: &Section<'_>) -> SinkConfig {
+    let server = PostgresServer::read(section);
+    let table = section.required("table");
+    let place = server.options.as_ref().map(|options| format!("{options}/{table}")).unwrap_or_default();
+    let config = PostgresConfig {
+        mode: section.choice(
+            "write",
+            &[("merge", WriteMode::Merge), ("append", WriteMode::Append), ("overwrite", WriteMode::Overwrite)],
+        ),
+        columns: section.pairs("columns").unwrap_or_default(),
+        stocks: section.choice("layout", &[("stocks", true), ("relation", false)]).unwrap_or(false),
+        by_month: section.choice("partition", &[("month", true), ("none", false)]).unwrap_or(false),
+        indexes: section.texts("index").unwrap_or_default(),
+        create: section.flag("create").unwrap_or(true),
+        server,
+        place,
+        table,
+    };
+    if config.stocks && !config.columns.is_empty() {
+        section.problem("columns", "stands beside `layout = \"stocks\"`, which names the columns by itself");
+    }
+    if let Some(Err(error)) = (!config.table.is_empty())
+        .then(|| config.server.options.clone())
+        .flatten()
+        .map(|options| PostgresSink::new(options, &config.table))
+    {
+        section.problem("table", error.chain().join(": "));
+    }
+    SinkConfig::Postgres(Box::new(config))
+}
+
+impl PostgresConfig {
+    fn build(&self) -> Outcome<PostgresSink> {
+        let mut sink = PostgresSink::new(self.server.options()?, &self.table)?
+            .with_columns(self.columns.clone())
+            .with_indexes(self.indexes.clone())
+            .with_create(self.create);
+        if let Some(mode) = self.mode {
+            sink = sink.with_mode(mode);
+        }
+        if self.stocks {
+            sink = sink.with_stocks_layout();
+        }
+        Ok(if self.by_month { sink.with_monthly_partitions() } else { sink })
+    }
+}
+
+/// The database at a URL, with the tables of ours in a schema.
+pub(crate) fn database(url: &str, password: Option<SecretRef>, schema: Option<&str>) -> Outcome<PostgresSink> {
+    let mut options = PostgresOptions::parse(url)?;
+    if let Some(password) = password {
+        options = options.with_password_from(password);
+    }
+    let table = schema.map_or_else(|| "stockflow".to_owned(), |schema| format!("{schema}.stockflow"));
+    Ok(PostgresSink::new(options, &table)?)
 }
 
 fn console(section: &Section<'_>) -> SinkConfig {

@@ -36,6 +36,13 @@ impl Exit {
     }
 }
 
+impl Exit {
+    /// The worse one of two runs that worked.
+    pub(crate) fn and(self, other: Self) -> Self {
+        if self == Self::Done { other } else { self }
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit.code())

@@ -64,11 +64,18 @@ impl Place {
         Location::parse(text).ok()?.local_path().map(Self::local)
     }
 
+    /// A bucket, or a server.
     fn bucket(text: &str) -> Option<Self> {
         let (scheme, rest) = text.split_once("://")?;
+        let scheme = match scheme {
+            "s3" | "s3a" => "s3",
+            "kafka" => "kafka",
+            "postgres" => "postgres",
+            _ => return None,
+        };
         let mut names = rest.split('/').filter(|name| !name.is_empty()).map(str::to_owned);
-        let bucket = names.next().filter(|_| matches!(scheme, "s3" | "s3a"))?;
-        Some(Self { root: format!("s3://{bucket}"), names: names.collect() })
+        let bucket = names.next()?;
+        Some(Self { root: format!("{scheme}://{bucket}"), names: names.collect() })
     }
 
     /// With links followed as far as there is something.

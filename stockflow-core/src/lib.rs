@@ -8,6 +8,7 @@
 //! [`pipeline`], [`store`], [`indicator`], [`window`], [`market`].
 
 pub mod checkpoint;
+pub mod consumed;
 pub mod context;
 pub mod error;
 pub mod functions;

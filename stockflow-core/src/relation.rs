@@ -13,6 +13,10 @@ pub const REVISION: &str = "revision";
 /// The version column of bars: when we learned them.
 pub const AS_OF: &str = "as_of";
 
+/// A column that a replay adds to what its source decodes again: when the row's dead letter was written, which is when we
+/// learned it.
+pub const SOURCE_AS_OF: &str = "source_as_of";
+
 /// What a relation promises: name, columns, key and version column.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RelationSchema {

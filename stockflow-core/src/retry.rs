@@ -9,10 +9,12 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::checkpoint::Checkpoint;
+use crate::consumed::Consumed;
 use crate::error::{Error, Result};
 use crate::relation::RelationSchema;
+use crate::schema::DeadLetter;
 use crate::sink::{EpochRows, Fence, Idempotence, Sink, Staged, WriteMode, Written};
-use crate::source::{EpochLimit, EpochPlan, Replay, Scan, Source};
+use crate::source::{EpochLimit, EpochPlan, Redecoded, Replay, Scan, Source};
 use crate::token::{EpochToken, Generation, SinkId};
 
 /// How long to wait between attempts, and for how long in all.
@@ -156,12 +158,28 @@ impl<T: Source> Source for Retry<T> {
         self.backoff.retry("source commit", || self.inner.commit(upto)).await
     }
 
+    fn consumed(&self, upto: &Checkpoint) -> Option<Consumed> {
+        self.inner.consumed(upto)
+    }
+
     fn replay(&self) -> Replay {
         self.inner.replay()
     }
 
     fn partitions_per_epoch(&self) -> Option<usize> {
         self.inner.partitions_per_epoch()
+    }
+
+    fn rows_per_epoch(&self) -> Option<u64> {
+        self.inner.rows_per_epoch()
+    }
+
+    async fn redecode(&self, letters: &[DeadLetter], known: &Checkpoint) -> Result<Redecoded> {
+        self.backoff.retry("redecode", || self.inner.redecode(letters, known)).await
+    }
+
+    fn decoding(&self) -> &'static [&'static str] {
+        self.inner.decoding()
     }
 
     fn definition(&self) -> serde_json::Value {
@@ -250,12 +268,29 @@ impl<T: Source> Source for RateLimit<T> {
         self.inner.commit(upto).await
     }
 
+    fn consumed(&self, upto: &Checkpoint) -> Option<Consumed> {
+        self.inner.consumed(upto)
+    }
+
     fn replay(&self) -> Replay {
         self.inner.replay()
     }
 
     fn partitions_per_epoch(&self) -> Option<usize> {
         self.inner.partitions_per_epoch()
+    }
+
+    fn rows_per_epoch(&self) -> Option<u64> {
+        self.inner.rows_per_epoch()
+    }
+
+    async fn redecode(&self, letters: &[DeadLetter], known: &Checkpoint) -> Result<Redecoded> {
+        self.turn().await;
+        self.inner.redecode(letters, known).await
+    }
+
+    fn decoding(&self) -> &'static [&'static str] {
+        self.inner.decoding()
     }
 
     fn definition(&self) -> serde_json::Value {

@@ -10,6 +10,7 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream, execute_stream_pa
 use datafusion::prelude::DataFrame;
 use serde::{Deserialize, Serialize};
 
+use crate::consumed::Consumed;
 use crate::error::Result;
 use crate::relation::RelationSchema;
 use crate::token::{EpochToken, Generation, SinkId};
@@ -85,13 +86,14 @@ pub struct EpochRows {
     relation: RelationSchema,
     frame: DataFrame,
     whole: bool,
+    consumed: Option<Arc<Consumed>>,
 }
 
 impl EpochRows {
     /// Rows of a relation; the schema is that of the frame.
     pub fn new(mut relation: RelationSchema, frame: DataFrame) -> Self {
         relation.schema = Arc::new(frame.schema().as_arrow().clone());
-        Self { relation, frame, whole: false }
+        Self { relation, frame, whole: false, consumed: None }
     }
 
     /// Says that these are all rows that the relation has, not only new ones: a rebuild.
@@ -104,6 +106,18 @@ impl EpochRows {
     /// Whether these are all rows that the relation has: columns that are gone may go from the sink, too.
     pub fn is_whole(&self) -> bool {
         self.whole
+    }
+
+    /// Says how far the epoch has read its source.
+    #[must_use]
+    pub fn with_consumed(mut self, consumed: Option<Arc<Consumed>>) -> Self {
+        self.consumed = consumed;
+        self
+    }
+
+    /// How far the epoch has read its source, if that is of use to a sink of the same system.
+    pub fn consumed(&self) -> Option<&Arc<Consumed>> {
+        self.consumed.as_ref()
     }
 
     /// Columns, key and version of the rows.
@@ -119,7 +133,7 @@ impl EpochRows {
     /// The same relation over other rows.
     #[must_use]
     pub fn with_frame(&self, frame: DataFrame) -> Self {
-        Self::new(self.relation.clone(), frame).whole(self.whole)
+        Self::new(self.relation.clone(), frame).whole(self.whole).with_consumed(self.consumed.clone())
     }
 
     async fn plan(&self) -> Result<(Arc<dyn ExecutionPlan>, Arc<TaskContext>)> {

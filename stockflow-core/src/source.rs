@@ -4,12 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use chrono::NaiveDate;
 use datafusion::datasource::TableProvider;
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::Checkpoint;
+use crate::consumed::Consumed;
 use crate::error::Result;
 use crate::pipeline::Note;
 use crate::relation::RelationSchema;
@@ -37,6 +40,11 @@ pub trait Source: Debug + Send + Sync {
     /// Everything up to `upto` is durable downstream; the source may release it.
     async fn commit(&self, upto: &Checkpoint) -> Result<()>;
 
+    /// The same in the words of its system, where an epoch's sinks may write it down together with the rows.
+    fn consumed(&self, _upto: &Checkpoint) -> Option<Consumed> {
+        None
+    }
+
     /// Same plan, same rows? Decides what the pipeline can promise.
     fn replay(&self) -> Replay;
 
@@ -45,8 +53,44 @@ pub trait Source: Debug + Send + Sync {
         None
     }
 
+    /// How many rows an epoch takes where the pipeline does not say, if the source cuts its partitions by rows. Such a
+    /// source keeps [`EpochLimit::max_rows`] and [`EpochLimit::upto`]; `None`: a partition is read as it is.
+    fn rows_per_epoch(&self) -> Option<u64> {
+        None
+    }
+
+    /// Decodes what it refused once more, as it is now: the first step of a replay of dead letters. What it refuses again has
+    /// the same place as before. `known` is the last commit's checkpoint, for a source that keeps its columns there.
+    ///
+    /// Also asked without any letter, for the columns of its relations; a relation that it leaves out has those of
+    /// [`Source::relations`].
+    async fn redecode(&self, letters: &[DeadLetter], known: &Checkpoint) -> Result<Redecoded> {
+        let _ = known;
+        let reason =
+            "this source cannot decode a letter by itself: mend the input, and let a run or a backfill read it again";
+        let unable = letters.iter().map(|letter| (letter.clone(), reason.to_owned())).collect();
+        Ok(Redecoded { unable, ..Redecoded::default() })
+    }
+
+    /// The fields of its definition that say only how its input is decoded, not which input it is: what may be mended before a
+    /// replay.
+    fn decoding(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// What the source is, as plain data without secrets: part of the pipeline's identity. Has a field `type`.
     fn definition(&self) -> serde_json::Value;
+}
+
+/// Refused input that was decoded once more.
+#[derive(Debug, Clone, Default)]
+pub struct Redecoded {
+    /// The rows by relation, with the relation's columns.
+    pub rows: BTreeMap<String, (SchemaRef, Vec<RecordBatch>)>,
+    /// What is refused again.
+    pub rejects: Vec<DeadLetter>,
+    /// What the source cannot decode from the letter alone, and why.
+    pub unable: Vec<(DeadLetter, String)>,
 }
 
 /// Whether a plan gives the same rows when it is scanned again.
@@ -63,6 +107,12 @@ pub enum Replay {
 pub struct EpochLimit {
     /// At most this many partitions (files, symbols) an epoch; `None` is no limit.
     pub max_partitions: Option<usize>,
+    /// About so many rows an epoch, for a source that cuts its partitions; `None` is no limit.
+    #[serde(default)]
+    pub max_rows: Option<u64>,
+    /// A source that cuts its partitions plans none of them beyond this; partitions that it does not name have no limit.
+    #[serde(default)]
+    pub upto: Option<Checkpoint>,
     /// Read everything there is, whatever the checkpoint says (`mode = "full"`, backfills and rebuilds).
     pub everything: bool,
     /// Bars outside of this window are not wanted; a source may leave them out, the engine does in any case.

@@ -1,4 +1,4 @@
-//! The stable names of spans and metrics.
+//! The stable names of spans, events and metrics.
 //!
 //! Every step of an epoch is a `tracing` span called [`STEP`] with the fields `pipeline`, `epoch`, `step` and, where there
 //! is one, `sink`; it stands within a span [`EPOCH`], and that within [`RUN`].
@@ -15,6 +15,11 @@ pub const RUN: &str = "stockflow.run";
 pub const EPOCH: &str = "stockflow.epoch";
 /// Span of a step of an epoch.
 pub const STEP: &str = "stockflow.step";
+
+/// Event: a sink has written an epoch and makes it visible next. Each sink with transactions tells it once a commit.
+pub const WRITTEN: &str = "stockflow.written";
+/// Event: a sink without transactions has written a part of an epoch, which readers see already.
+pub const PART_WRITTEN: &str = "stockflow.part_written";
 
 /// Counter: epochs committed. Label `pipeline`.
 pub const EPOCHS: &str = "stockflow_epochs_total";

@@ -7,6 +7,9 @@
 //! | [`mod@file`] CSV, Parquet, NDJSON | yes | yes | always there |
 //! | [`console`] | | yes | always there |
 //! | [`delta`] tables of the lake | as history | yes | `delta` |
+//! | [`postgres`] tables of PostgreSQL | yes | yes | `postgres` |
+//! | [`kafka`] topics | yes | yes | `kafka` |
+//! | [`elastic`] indices of Elasticsearch and OpenSearch | as search | yes | `elastic` |
 //! | [`yahoo`] Yahoo Finance | yes | | `yahoo` |
 //!
 //! [`provider`] (also feature `yahoo`) puts Yahoo, Stooq, Alpha Vantage and files behind one trait and into a chain.
@@ -19,9 +22,20 @@ pub mod console;
 pub mod file;
 pub mod location;
 mod once;
+pub mod secret;
+mod text;
 
 #[cfg(feature = "delta")]
 pub mod delta;
+
+#[cfg(feature = "postgres")]
+pub mod postgres;
+
+#[cfg(feature = "kafka")]
+pub mod kafka;
+
+#[cfg(feature = "elastic")]
+pub mod elastic;
 
 #[cfg(feature = "yahoo")]
 pub mod http;

@@ -56,6 +56,9 @@ pub(super) async fn run(ask: &Ask, client: &YahooArgs, global: &Global) -> Outco
     let config = PipelineConfig::parse(&pipeline(ask, client, global)?, &name, &|_| None)?;
     let run = RunArgs {
         pipeline: PipelineArgs { pipeline: None, input: None },
+        more: Vec::new(),
+        every: None,
+        once: true,
         from: None,
         to: None,
         symbols: Vec::new(),
@@ -63,7 +66,7 @@ pub(super) async fn run(ask: &Ask, client: &YahooArgs, global: &Global) -> Outco
         rebuild: matches!(client.to, FetchTo::Csv | FetchTo::Parquet),
         sink: None,
     };
-    run::perform(&config, &run, global).await
+    run::perform(config, &run, global).await
 }
 
 /// The fields that say whose data is wanted.
@@ -105,8 +108,13 @@ fn pipeline(ask: &Ask, client: &YahooArgs, global: &Global) -> Outcome<String> {
         ("server", client.server.as_ref().map(|it| text(&it.reveal()))),
     ]));
     let folder = global.data_dir.trim_end_matches('/');
-    let mut root = table([("name", text(&ask.name))]);
-    if client.to != FetchTo::Lake {
+    let name = match client.to {
+        // Another place, another account of what it holds.
+        FetchTo::Kafka => format!("{}-kafka", ask.name),
+        _ => ask.name.clone(),
+    };
+    let mut root = table([("name", text(&name))]);
+    if !matches!(client.to, FetchTo::Lake | FetchTo::Kafka) {
         // Nothing is remembered: everything is fetched in one epoch, each time.
         root.insert("store".into(), text(&"memory"));
         root.insert("max_partitions".into(), Value::Integer(i64::MAX));
@@ -115,14 +123,16 @@ fn pipeline(ask: &Ask, client: &YahooArgs, global: &Global) -> Outcome<String> {
         root.insert("mode".into(), text(&"full"));
         root.insert("may_lack".into(), Value::Boolean(true));
     }
-    if ask.has_bars {
+    // A topic takes bars as they came: whoever reads it cleans them.
+    let cleans = ask.has_bars && client.to != FetchTo::Kafka;
+    if cleans {
         let clean = table([("name", text(&CLEAN)), ("type", text(&"clean")), ("input", text(&BARS))]);
         root.insert("transform".into(), Value::Array(vec![Value::Table(clean)]));
         if client.to == FetchTo::Lake {
             root.insert("history".into(), text(&CLEAN));
         }
     }
-    let sinks = ask.outputs.iter().filter_map(|output| sink(output, ask.has_bars, client.to, folder)).map(Value::Table);
+    let sinks = ask.outputs.iter().filter_map(|output| sink(output, cleans, client, folder)).map(Value::Table);
     root.insert("sink".into(), Value::Array(sinks.collect()));
     root.insert("source".into(), Value::Table(source));
     // What looks like a variable in a path is none here.
@@ -130,9 +140,9 @@ fn pipeline(ask: &Ask, client: &YahooArgs, global: &Global) -> Outcome<String> {
 }
 
 /// The sink of a relation; none where it is not printed.
-fn sink(output: &Output, has_bars: bool, to: FetchTo, folder: &str) -> Option<Map<String, Value>> {
-    let relation = output.relation.as_str();
-    let taken = if has_bars && relation == BARS { CLEAN } else { relation };
+fn sink(output: &Output, cleans: bool, client: &YahooArgs, folder: &str) -> Option<Map<String, Value>> {
+    let (relation, to) = (output.relation.as_str(), client.to);
+    let taken = if cleans && relation == BARS { CLEAN } else { relation };
     let mut sink = table([("name", text(&relation)), ("relation", text(&taken))]);
     if relation == SYMBOLS && to == FetchTo::Lake {
         // A lake may have been begun before there was this table: each row comes again with its symbol's next bars.
@@ -140,6 +150,9 @@ fn sink(output: &Output, has_bars: bool, to: FetchTo, folder: &str) -> Option<Ma
     }
     sink.extend(match (to, &output.print) {
         (FetchTo::Lake, _) => table([("type", text(&"delta")), ("path", text(&format!("{folder}/{relation}")))]),
+        (FetchTo::Kafka, _) => {
+            table([("type", text(&"kafka")), ("brokers", text(&client.brokers)), ("topic", text(&client.topic))])
+        }
         (FetchTo::Csv, _) => file(relation, "csv", folder),
         (FetchTo::Parquet, _) => file(relation, "parquet", folder),
         (FetchTo::Stdout, Print::Nothing) => return None,

@@ -54,6 +54,7 @@ pub(crate) async fn run(args: DoctorArgs, global: &Global) -> Outcome {
     for place in places(&config, global) {
         checks.push(reachable(&place).await);
     }
+    checks.extend(services(&config).await);
     match assemble::pipeline(&config, global, Opening::Everything).await {
         Ok(pipeline) => checks.extend(pipeline_checks(&pipeline).await),
         Err(failure) => checks.push(failed("pipeline", failure.causes.join(": "))),
@@ -125,19 +126,40 @@ fn variables(config: &PipelineConfig) -> Vec<Check> {
 
 /// Whether secrets can be had; never what they are.
 fn secrets(config: &PipelineConfig) -> Vec<Check> {
-    let check = |(option, secret): (&&str, &crate::config::SecretRef)| {
-        let name = format!("secret object_store.{}", option.trim_start_matches("aws_"));
+    let check = |(field, secret): (String, &crate::config::SecretRef)| {
+        let name = format!("secret {field}");
         match secret.resolve() {
             Ok(_) => ok(name, format!("can be read from {secret}")),
             Err(reason) => failed(name, reason),
         }
     };
-    config.object_store.secrets.iter().map(check).collect()
+    config.secrets().into_iter().map(check).collect()
+}
+
+/// Every service that the pipeline writes to must let us in.
+async fn services(config: &PipelineConfig) -> Vec<Check> {
+    let mut checks = Vec::new();
+    let mut seen = Vec::new();
+    for sink in config.sinks.iter().map(|sink| &sink.sink).chain(&config.dead_letters) {
+        let Some(path) = sink.path().filter(|_| sink.is_service()) else { continue };
+        let name = format!("place {path}");
+        if seen.contains(&name) {
+            continue;
+        }
+        checks.push(match sink.probe().await {
+            Some(Ok(text)) => ok(&name, text),
+            Some(Err(failure)) => failed(&name, failure.causes.join(": ")),
+            None => continue,
+        });
+        seen.push(name);
+    }
+    checks
 }
 
 /// Every folder or URL that the pipeline writes to.
 fn places(config: &PipelineConfig, global: &Global) -> Vec<String> {
     let sinks = config.sinks.iter().map(|sink| &sink.sink).chain(&config.dead_letters);
+    let sinks = sinks.filter(|sink| !sink.is_service());
     let mut places: Vec<String> = sinks.filter_map(|sink| sink.path().map(str::to_owned)).collect();
     places.extend(assemble::store_path(config, global));
     places.sort();

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 
+use arrow::record_batch::RecordBatch;
 use chrono::Utc;
 use datafusion::physical_plan::displayable;
 use datafusion::prelude::DataFrame;
 use serde::Serialize;
 use stockflow_core::checkpoint::Checkpoint;
 use stockflow_core::context::EpochContext;
-use stockflow_core::relation::{Relation, Relations};
+use stockflow_core::relation::{Relation, RelationSchema, Relations};
 use stockflow_core::source::EpochLimit;
 
 use crate::args::{ExplainArgs, Global};
@@ -64,6 +65,28 @@ fn check_step(config: &PipelineConfig, step: Option<&str>) -> Outcome<()> {
 }
 
 async fn explain(config: &PipelineConfig) -> Outcome<Vec<Explained>> {
+    let mut plans = Vec::new();
+    for output in planned(config).await?.outputs {
+        plans.push(plans_of(&output.step, output.input, &output.frame).await?);
+    }
+    Ok(plans)
+}
+
+/// What a step gives.
+pub(super) struct Output {
+    step: String,
+    input: String,
+    frame: DataFrame,
+}
+
+/// A pipeline's relations over everything that the source has now.
+pub(super) struct Planned {
+    pub(super) relations: BTreeMap<String, Relation>,
+    outputs: Vec<Output>,
+}
+
+/// Plans every step; computes nothing.
+pub(super) async fn planned(config: &PipelineConfig) -> Outcome<Planned> {
     let session = tables::session()?;
     let mut epoch = EpochContext::new(&config.name, session.clone(), Utc::now());
     epoch.planning = true;
@@ -74,31 +97,39 @@ async fn explain(config: &PipelineConfig) -> Outcome<Vec<Explained>> {
         relations.insert(name.clone(), Relation::new(session.read_table(table)?));
     }
     let mut before = config.source.relation().to_owned();
-    let mut plans = Vec::new();
+    let mut found = Vec::new();
     for step in &config.steps {
         let input = step.input.clone().unwrap_or(before);
         let outputs = step.step.transform().apply(&Relations::new(&input, relations.clone()), &epoch).await?;
         relations
             .extend(outputs.others.into_iter().map(|(name, relation)| (format!("{}.{name}", step.name), relation)));
         if let Some(output) = outputs.output {
-            plans.push(plans_of(&step.name, input, &output.frame).await?);
+            found.push(Output { step: step.name.clone(), input, frame: output.frame.clone() });
             relations.insert(step.name.clone(), output);
         }
         before = step.name.clone();
     }
-    Ok(plans)
+    Ok(Planned { relations, outputs: found })
 }
 
 /// What the source has now; an empty table where there is nothing.
 async fn source_relations(config: &PipelineConfig, epoch: &EpochContext) -> Outcome<BTreeMap<String, Relation>> {
     let source = config.build_source(Vec::new())?;
     let everything = EpochLimit { everything: true, ..EpochLimit::default() };
+    let declared = source.relations();
     let Some(plan) = source.plan(&Checkpoint::new(), &everything).await? else {
-        return Err(Failure::failed("the source has nothing to read, so its columns are not known")
-            .or_next("put files where the source looks, see `stockflow status`"));
+        // A topic has its columns from the pipeline file.
+        if declared.iter().any(|relation| relation.schema.fields().is_empty()) {
+            return Err(Failure::failed("the source has nothing to read, so its columns are not known")
+                .or_next("put files where the source looks, see `stockflow status`"));
+        }
+        let empty = |relation: RelationSchema| {
+            let frame = epoch.session.read_batch(RecordBatch::new_empty(relation.schema))?;
+            Ok((relation.name, Relation::new(frame).with_key(relation.key).with_version(relation.version)))
+        };
+        return declared.into_iter().map(empty).collect();
     };
     let scan = source.scan(&plan).await?;
-    let declared = source.relations();
     let mut relations = BTreeMap::new();
     for (name, table) in scan.relations {
         let mut relation = Relation::new(epoch.session.read_table(table)?);

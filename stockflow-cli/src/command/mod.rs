@@ -6,6 +6,8 @@ mod chart;
 mod checkpoint;
 mod company;
 mod completions;
+mod db;
+mod dlq;
 mod doctor;
 mod examine;
 mod explain;
@@ -14,8 +16,10 @@ mod indicators;
 mod init;
 mod lake;
 mod run;
+mod search;
 pub(crate) mod sql;
 mod status;
+mod topics;
 mod validate;
 
 use crate::args::{Cli, Command};
@@ -37,7 +41,11 @@ pub(crate) async fn dispatch(cli: Cli) -> Outcome {
         Command::Explain(args) => explain::run(args, global).await,
         Command::Status(args) => status::run(args, global).await,
         Command::Checkpoint(args) => checkpoint::run(args, global).await,
+        Command::Dlq(args) => dlq::run(args, global).await,
         Command::Lake(args) => lake::run(args, global).await,
+        Command::Topics(args) => topics::run(args, global).await,
+        Command::Db(args) => db::run(args, global).await,
+        Command::Search(args) => search::run(args, global).await,
         Command::Sql(args) => sql::run(args, global).await,
         Command::Indicators(args) => indicators::run(&args, global),
         Command::Chart(args) => chart::run(args, global).await,

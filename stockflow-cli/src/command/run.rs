@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use indicatif::HumanCount;
 use stockflow_core::Error;
-use stockflow_core::pipeline::{EpochReport, Pipeline, Progress, Rebuild, RunOptions, RunReport, Shutdown};
+use stockflow_core::pipeline::{Continuous, EpochReport, Pipeline, Progress, Rebuild, RunOptions, RunReport, Shutdown};
 use stockflow_core::sink::WriteMode;
 use stockflow_core::source::Window;
 
-use crate::args::{Global, RunArgs};
+use crate::args::{Global, PipelineArgs, RunArgs};
 use crate::assemble::{self, Opening};
 use crate::backfill;
 use crate::config::PipelineConfig;
@@ -19,26 +20,113 @@ use crate::ending::{self, Ending};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::render::{self, say, stdout};
 
-/// Runs a pipeline until nothing is new, and tells what it did.
+/// Runs pipelines until nothing is new, or until they are stopped, and tells what they did.
 pub(crate) async fn run(args: RunArgs, global: &Global) -> Outcome {
     check_dates(&args)?;
     let config = assemble::config(&args.pipeline, global)?;
     assemble::check_input(&args.pipeline)?;
-    perform(&config, &args, global).await
+    if args.more.is_empty() {
+        return perform(config, &args, global).await;
+    }
+    let mut configs = vec![config];
+    for path in &args.more {
+        let more = PipelineArgs { pipeline: Some(path.clone()), input: args.pipeline.input.clone() };
+        configs.push(assemble::config(&more, global)?);
+    }
+    check_names(&configs)?;
+    if configs.iter().any(|config| every(config, &args).is_some()) {
+        return side_by_side(configs, &args, global).await;
+    }
+    let mut exit = Exit::Done;
+    for config in configs {
+        let name = config.name.clone();
+        let done = perform(config, &args, global).await.map_err(|failure| failure.context(format!("`{name}`")))?;
+        exit = exit.and(done);
+    }
+    Ok(exit)
 }
 
 /// Runs a pipeline that has been read.
-pub(super) async fn perform(config: &PipelineConfig, args: &RunArgs, global: &Global) -> Outcome {
+pub(super) async fn perform(config: PipelineConfig, args: &RunArgs, global: &Global) -> Outcome {
+    let shutdown = Shutdown::new();
+    let signals = AbortOnDrop(tokio::spawn(listen(shutdown.clone())));
+    let exit = execute(&config, args, global, shutdown, render::progress(global)).await;
+    drop(signals);
+    exit
+}
+
+/// Runs pipelines that do not end in one process. One that fails stops the others, each with whole epochs only.
+async fn side_by_side(configs: Vec<PipelineConfig>, args: &RunArgs, global: &Global) -> Outcome {
+    let shutdown = Shutdown::new();
+    let signals = AbortOnDrop(tokio::spawn(listen(shutdown.clone())));
+    let runs = configs.iter().map(|config| {
+        let shutdown = shutdown.clone();
+        async move {
+            let progress = render::progress_of(&config.name, global);
+            let outcome = execute(config, args, global, shutdown.clone(), progress).await;
+            outcome.map_err(|failure| {
+                shutdown.request();
+                failure.context(format!("`{}`", config.name))
+            })
+        }
+    });
+    let outcomes = futures::future::join_all(runs).await;
+    drop(signals);
+    let mut exit = Exit::Done;
+    let mut failures = Vec::new();
+    for outcome in outcomes {
+        match outcome {
+            Ok(done) => exit = exit.and(done),
+            Err(failure) => failures.push(failure),
+        }
+    }
+    let mut failures = failures.into_iter();
+    let Some(first) = failures.next() else { return Ok(exit) };
+    failures.for_each(|failure| failure.print());
+    Err(first)
+}
+
+/// Ends a task with its owner.
+struct AbortOnDrop(tokio::task::JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Two pipelines of one name would fence each other.
+fn check_names(configs: &[PipelineConfig]) -> Outcome<()> {
+    let mut known = BTreeSet::new();
+    match configs.iter().find(|config| !known.insert(&config.name)) {
+        Some(twice) => Err(Failure::usage(format!("two of these pipelines are called `{}`", twice.name))
+            .or_next("give each file a `name` of its own")),
+        None => Ok(()),
+    }
+}
+
+/// How long after an epoch the next one begins, if the run does not end by itself.
+fn every(config: &PipelineConfig, args: &RunArgs) -> Option<Duration> {
+    let is_backfill = args.from.is_some() || args.to.is_some() || !args.symbols.is_empty();
+    args.every.or(config.every.filter(|_| !args.once && !is_backfill))
+}
+
+async fn execute(
+    config: &PipelineConfig,
+    args: &RunArgs,
+    global: &Global,
+    shutdown: Shutdown,
+    watcher: Arc<dyn Progress>,
+) -> Outcome {
     let pipeline = assemble::pipeline(config, global, Opening::Everything).await?;
     // Without a store of its own a pipeline has no other runner.
     if !global.quiet && assemble::store_path(config, global).is_some() {
         announce(args, &pipeline).await?;
     }
-    let shutdown = Shutdown::new();
-    let signals = tokio::spawn(listen(shutdown.clone()));
-    let committed = Arc::new(Committed { watcher: render::progress(global), epochs: Mutex::default() });
-    let report = pipeline.run(options(args, Arc::clone(&committed) as Arc<dyn Progress>, shutdown)).await;
-    signals.abort();
+    let continuous = every(config, args).map(|every| Continuous { every });
+    let committed = Arc::new(Committed { watcher, remembers: continuous.is_none(), epochs: Mutex::default() });
+    let options = RunOptions { continuous, ..options(args, Arc::clone(&committed) as Arc<dyn Progress>, shutdown) };
+    let report = pipeline.run(options).await;
     let mut report = report.map_err(|error| committed.before(error))?;
     // The rows are safe, whatever becomes of the folder meanwhile.
     let listing = config.source.list().await.ok();
@@ -78,6 +166,8 @@ async fn check_begun(pipeline: &Pipeline, config: &PipelineConfig) -> Outcome<()
 #[derive(Debug)]
 struct Committed {
     watcher: Arc<dyn Progress>,
+    /// A run that does not end has too many.
+    remembers: bool,
     epochs: Mutex<Vec<EpochReport>>,
 }
 
@@ -107,7 +197,9 @@ impl Progress for Committed {
     }
 
     fn committed(&self, report: &EpochReport) {
-        self.epochs.lock().unwrap_or_else(PoisonError::into_inner).push(report.clone());
+        if self.remembers {
+            self.epochs.lock().unwrap_or_else(PoisonError::into_inner).push(report.clone());
+        }
         self.watcher.committed(report);
     }
 }
@@ -142,7 +234,7 @@ async fn announce(args: &RunArgs, pipeline: &Pipeline) -> Outcome<()> {
 }
 
 /// The first signal lets the epoch end or abandons it whole, the second one kills.
-async fn listen(shutdown: Shutdown) {
+pub(super) async fn listen(shutdown: Shutdown) {
     if stop_signal().await.is_err() {
         return;
     }

@@ -34,22 +34,32 @@ pub(crate) async fn run(args: SqlArgs, global: &Global) -> Outcome {
         return Err(failure);
     }
     let rows = execute(&session, &query).await?;
-    match &args.output {
-        Some(path) => write_file(path, args.format.unwrap_or_else(|| format_of(path)), rows).await?,
-        None if args.format == Some(RowFormat::Parquet) && std::io::IsTerminal::is_terminal(&std::io::stdout()) => {
-            return Err(Failure::usage("Parquet is not written to a terminal")
-                .or_next("name a file with `-o`, or redirect the output"));
+    print(rows, args.format, args.output.as_deref(), global).await?;
+    Ok(Exit::Done)
+}
+
+/// Writes rows while they come: to a file, or to standard output.
+pub(crate) async fn print(
+    rows: SendableRecordBatchStream,
+    format: Option<RowFormat>,
+    output: Option<&Path>,
+    global: &Global,
+) -> Outcome<()> {
+    match output {
+        Some(path) => write_file(path, format.unwrap_or_else(|| format_of(path)), rows).await,
+        None if format == Some(RowFormat::Parquet) && std::io::IsTerminal::is_terminal(&std::io::stdout()) => {
+            Err(Failure::usage("Parquet is not written to a terminal")
+                .or_next("name a file with `-o`, or redirect the output"))
         }
         None => {
-            let format = args.format.unwrap_or(if global.json { RowFormat::Json } else { RowFormat::Table });
+            let format = format.unwrap_or(if global.json { RowFormat::Json } else { RowFormat::Table });
             let mut out = write(stdout(), format, rows).await?;
             if format == RowFormat::Json {
                 writeln!(out)?;
             }
-            out.flush()?;
+            Ok(out.flush()?)
         }
     }
-    Ok(Exit::Done)
 }
 
 /// The symbols that a query over the lake gives in its first column.

@@ -44,10 +44,5 @@ pub(crate) async fn run(args: PipelineArgs, global: &Global) -> Outcome {
 
 /// Field and place of each secret.
 fn secrets(config: &PipelineConfig) -> Vec<(String, String)> {
-    config
-        .object_store
-        .secrets
-        .iter()
-        .map(|(option, secret)| (format!("object_store.{}", option.trim_start_matches("aws_")), secret.to_string()))
-        .collect()
+    config.secrets().into_iter().map(|(field, secret)| (field, secret.to_string())).collect()
 }

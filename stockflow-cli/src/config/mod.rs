@@ -7,12 +7,11 @@ mod interpolate;
 mod moment;
 mod pipeline;
 mod problem;
-mod secret;
 mod section;
 mod tree;
 
 pub(crate) use moment::Moment;
 pub(crate) use pipeline::{NamedSink, ObjectStoreConfig, PipelineConfig, StoreConfig};
 pub(crate) use problem::{ConfigError, hint, nearest};
-pub(crate) use secret::SecretRef;
 pub(crate) use section::Section;
+pub(crate) use stockflow_io::secret::SecretRef;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use stockflow_core::history::History;
 use stockflow_core::pipeline::{Guarantee, LatePolicy, Mode};
@@ -11,12 +12,13 @@ use stockflow_core::source::Source;
 
 use super::interpolate::{Env, Variable, interpolate};
 use super::problem::{ConfigError, Problems};
-use super::secret::SecretRef;
 use super::section::Section;
 use super::tree;
 use crate::connectors::{SinkConfig, SourceConfig, TableConfig};
 use crate::exit::{Failure, Outcome};
+use crate::kafka::Topic;
 use crate::steps::StepConfig;
+use stockflow_io::secret::SecretRef;
 
 /// Each thread is a partition of every step of the plan: far beyond the cores of a machine a run is busy with these alone.
 const MOST_THREADS: u64 = 256;
@@ -34,6 +36,9 @@ pub(crate) struct PipelineConfig {
     /// `None`: the engine's default.
     pub(crate) max_dead_letters: Option<u64>,
     pub(crate) max_partitions: Option<u64>,
+    pub(crate) max_rows: Option<u64>,
+    /// The run goes on: how long after an epoch the next one begins.
+    pub(crate) every: Option<Duration>,
     pub(crate) may_lack: bool,
     pub(crate) threads: Option<u64>,
     pub(crate) memory_mb: Option<u64>,
@@ -141,6 +146,8 @@ impl PipelineConfig {
             ),
             max_dead_letters: root.count("max_dead_letters"),
             max_partitions: root.count_within("max_partitions", 1..=u64::MAX),
+            max_rows: root.count_within("max_rows", 1..=u64::MAX),
+            every: root.time("every"),
             may_lack: root.flag("may_lack").unwrap_or(false),
             threads: root.count_within("threads", 1..=MOST_THREADS),
             memory_mb: root.count_within("memory_mb", 1..=u64::MAX),
@@ -207,6 +214,27 @@ impl PipelineConfig {
     pub(crate) fn history_sink(&self) -> Option<&NamedSink> {
         let relation = self.history.as_deref()?;
         self.sinks.iter().find(|sink| self.relation_of(sink) == relation && sink.sink.history().is_some())
+    }
+
+    /// The topics that it reads and writes.
+    pub(crate) fn topics(&self) -> Vec<Topic<'_>> {
+        let sinks = self.sinks.iter().map(|sink| &sink.sink).chain(&self.dead_letters);
+        self.source.topics().into_iter().chain(sinks.flat_map(SinkConfig::topics)).collect()
+    }
+
+    /// Field and place of each secret.
+    pub(crate) fn secrets(&self) -> Vec<(String, &SecretRef)> {
+        let bucket = self.object_store.secrets.iter();
+        let mut secrets: Vec<(String, &SecretRef)> = bucket
+            .map(|(option, secret)| (format!("object_store.{}", option.trim_start_matches("aws_")), secret))
+            .collect();
+        let mut tables = vec![("source".to_owned(), self.source.secrets())];
+        tables.extend(self.sinks.iter().enumerate().map(|(idx, sink)| (format!("sink[{idx}]"), sink.sink.secrets())));
+        tables.extend(self.dead_letters.iter().map(|sink| ("dead_letters".to_owned(), sink.secrets())));
+        for (table, found) in tables {
+            secrets.extend(found.into_iter().map(|(field, secret)| (format!("{table}.{field}"), secret)));
+        }
+        secrets
     }
 
     /// The basis that prices are put onto; `None` where no step does.

@@ -3,13 +3,15 @@
 use std::cell::RefCell;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
+use std::time::Duration;
 
 use stockflow_core::Error;
 use stockflow_io::location::Location;
 
 use super::problem::{Problems, hint};
-use super::secret::SecretRef;
 use super::tree::{Node, Table, Value};
+use crate::time::time;
+use stockflow_io::secret::SecretRef;
 
 /// A table of the pipeline file while it is read. Call [`Section::finish`] when every field has been asked for.
 #[derive(Debug)]
@@ -147,6 +149,14 @@ impl<'a> Section<'a> {
         })
     }
 
+    /// A time, as `500ms`, `5s`, `10m`, `1h`.
+    pub(crate) fn time(&self, key: &'static str) -> Option<Duration> {
+        self.read(key, "a time such as \"500ms\", \"5s\", \"10m\", \"1h\"", |value| match value {
+            Value::Text(text) => time(text).ok(),
+            _ => None,
+        })
+    }
+
     /// A number.
     pub(crate) fn number(&self, key: &'static str) -> Option<f64> {
         self.read(key, "a number", |value| match value {
@@ -177,13 +187,14 @@ impl<'a> Section<'a> {
         })
     }
 
-    /// A table of strings whose names are the user's.
+    /// A table of strings whose names are the user's, in the order of the file.
     pub(crate) fn pairs(&self, key: &'static str) -> Option<Vec<(String, String)>> {
         self.read(key, "a table of strings", |value| match value {
             Value::Table(table) => {
-                table
-                    .entries
-                    .iter()
+                let mut entries: Vec<_> = table.entries.iter().collect();
+                entries.sort_by_key(|(_, entry)| entry.key_at);
+                entries
+                    .into_iter()
                     .map(|(name, entry)| {
                         if let Value::Text(text) = &entry.node.value {
                             Some((name.clone(), text.clone()))
@@ -305,6 +316,17 @@ mod tests {
                 "a.toml:5: `sinc` is not known here; known here: `transform`",
             ],
         );
+    }
+
+    #[test]
+    fn names_of_the_user_keep_the_order_of_the_file() {
+        let read = |root: Section<'_>| {
+            let names: Vec<String> = root.pairs("types").unwrap().into_iter().map(|(name, _)| name).collect();
+            assert_eq!(names, ["symbol", "open", "close"]);
+            root.finish();
+        };
+        check("types = { symbol = 'text', open = 'number', close = 'number' }\n", read, &[]);
+        check("[types]\nsymbol = 'text'\nopen = 'number'\nclose = 'number'\n", read, &[]);
     }
 
     #[test]

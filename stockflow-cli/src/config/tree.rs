@@ -55,9 +55,11 @@ pub(crate) struct Table {
     pub(crate) entries: BTreeMap<String, Entry>,
 }
 
-/// A key's line and its value.
+/// A key's place and its value.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Entry {
+    /// In bytes from the document's start: entries are kept by name, and the order of some counts.
+    pub(crate) key_at: usize,
     pub(crate) key_line: usize,
     pub(crate) node: Node,
 }
@@ -103,7 +105,8 @@ impl Lines {
 fn table(table: &DeTable<'_>, lines: &Lines) -> Table {
     let entry = |(key, value): (&toml::Spanned<toml::de::DeString<'_>>, &toml::Spanned<DeValue<'_>>)| {
         let node = node(value, lines);
-        (key.get_ref().to_string(), Entry { key_line: lines.at(key.span().start), node })
+        let key_at = key.span().start;
+        (key.get_ref().to_string(), Entry { key_at, key_line: lines.at(key_at), node })
     };
     Table { entries: table.iter().map(entry).collect() }
 }

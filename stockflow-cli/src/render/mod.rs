@@ -1,5 +1,6 @@
 //! What people and machines see: tables, reports, progress.
 
+mod letter;
 mod plan;
 mod progress;
 mod report;
@@ -10,8 +11,9 @@ mod table;
 
 use std::io::Write;
 
+pub(crate) use letter::{Reasons, kind as kind_of_reason, letter, letters, reasons};
 pub(crate) use plan::plan;
-pub(crate) use progress::progress;
+pub(crate) use progress::{progress, progress_of};
 pub(crate) use report::report;
 pub(crate) use rows::RowWriter;
 pub(crate) use skipped::{skipped, worth_telling};

@@ -27,6 +27,17 @@ pub(crate) fn progress(global: &Global) -> Arc<dyn Progress> {
     }
 }
 
+/// The same for one of several pipelines: bars would write over each other.
+pub(crate) fn progress_of(pipeline: &str, global: &Global) -> Arc<dyn Progress> {
+    if global.quiet {
+        Arc::new(NoProgress)
+    } else if global.log_format == LogFormat::Json {
+        Arc::new(LogLines { pipeline: pipeline.to_owned(), ..LogLines::default() })
+    } else {
+        Arc::new(Lines { prefix: format!("{pipeline}: "), ..Lines::default() })
+    }
+}
+
 /// A bar with rows a second and, where the source knows how many rows come, the time that is left.
 #[derive(Debug)]
 struct Bar(ProgressBar);
@@ -76,6 +87,8 @@ impl Drop for Bar {
 /// One line at the start of each epoch and now and then while rows come.
 #[derive(Debug, Default)]
 struct Lines {
+    /// Which pipeline, if there are several.
+    prefix: String,
     epoch: AtomicU64,
     rows: AtomicU64,
     total: Mutex<Option<u64>>,
@@ -95,9 +108,10 @@ impl Progress for Lines {
         *self.total.lock().unwrap_or_else(PoisonError::into_inner) = rows;
         let now = Instant::now();
         *self.clock.lock().unwrap_or_else(PoisonError::into_inner) = Some(Clock { start: now, last_line: now });
+        let prefix = &self.prefix;
         say(match rows {
-            Some(rows) => format!("epoch {epoch}: about {} rows to read", HumanCount(rows)),
-            None => format!("epoch {epoch}: reading"),
+            Some(rows) => format!("{prefix}epoch {epoch}: about {} rows to read", HumanCount(rows)),
+            None => format!("{prefix}epoch {epoch}: reading"),
         });
     }
 
@@ -109,7 +123,12 @@ impl Progress for Lines {
         let Some(clock) = clock.as_mut().filter(|clock| clock.last_line.elapsed() >= LINE_EVERY) else { return };
         clock.last_line = Instant::now();
         let total = *self.total.lock().unwrap_or_else(PoisonError::into_inner);
-        say(format!("epoch {}: {}", self.epoch.load(Ordering::Relaxed), pace(read, total, clock.start.elapsed())));
+        say(format!(
+            "{}epoch {}: {}",
+            self.prefix,
+            self.epoch.load(Ordering::Relaxed),
+            pace(read, total, clock.start.elapsed())
+        ));
     }
 }
 
@@ -129,17 +148,19 @@ fn pace(read: u64, total: Option<u64>, elapsed: Duration) -> String {
 /// The same as log events, for `--log-format json`.
 #[derive(Debug, Default)]
 struct LogLines {
+    /// Which pipeline, if there are several.
+    pipeline: String,
     rows: AtomicU64,
 }
 
 impl Progress for LogLines {
     fn epoch(&self, epoch: u64, rows: Option<u64>) {
         self.rows.store(0, Ordering::Relaxed);
-        tracing::info!(epoch, rows, "epoch begins");
+        tracing::info!(pipeline = self.pipeline, epoch, rows, "epoch begins");
     }
 
     fn step(&self, epoch: u64, step: &str) {
-        tracing::info!(epoch, step, rows = self.rows.load(Ordering::Relaxed), "step begins");
+        tracing::info!(pipeline = self.pipeline, epoch, step, rows = self.rows.load(Ordering::Relaxed), "step begins");
     }
 
     fn rows(&self, rows: u64) {

@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use crate::place::{Place, Said};
 
-const COMMANDS: [&str; 18] = [
+const COMMANDS: [&str; 21] = [
     "run",
     "fetch",
     "actions",
@@ -16,7 +16,10 @@ const COMMANDS: [&str; 18] = [
     "explain",
     "status",
     "checkpoint",
+    "dlq",
     "lake",
+    "db",
+    "topics",
     "sql",
     "indicators",
     "chart",

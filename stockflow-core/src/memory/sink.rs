@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arrow::array::{Array, AsArray};
 use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::{DataType, Int64Type, SchemaRef};
+use arrow::json::LineDelimitedWriter;
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use datafusion::datasource::{MemTable, TableProvider};
@@ -50,6 +51,7 @@ struct Data {
     commits: u32,
     outage: u32,
     fail_after_commit: bool,
+    mended: bool,
 }
 
 /// A sink that keeps its rows in memory; every commit is a version of its table.
@@ -157,6 +159,11 @@ impl MemorySink {
         self.data().versions.last().map_or(0, |table| table.rows.len())
     }
 
+    /// From now on it refuses no row.
+    pub fn mend(&self) {
+        self.data().mended = true;
+    }
+
     fn check_outage(&self) -> Result<()> {
         let mut data = self.data();
         if data.outage == 0 {
@@ -174,7 +181,7 @@ impl MemorySink {
         batch: &RecordBatch,
     ) -> Result<(RecordBatch, Vec<RefusedRow>)> {
         let Some((at, column, value)) = &self.refuse else { return Ok((batch.clone(), Vec::new())) };
-        let Some(values) = batch.column_by_name(column).filter(|_| *at == when) else {
+        let Some(values) = batch.column_by_name(column).filter(|_| *at == when && !self.data().mended) else {
             return Ok((batch.clone(), Vec::new()));
         };
         let values = cast(values, &DataType::Utf8)?;
@@ -191,11 +198,13 @@ impl MemorySink {
                 .iter()
                 .map(|column| Ok((column.clone(), text(column)?.unwrap_or_default())))
                 .collect::<Result<_>>()?;
+            let mut payload = Vec::new();
+            LineDelimitedWriter::new(&mut payload).write(&batch.slice(idx, 1))?;
             refused.push(RefusedRow {
                 key,
                 symbol: text("symbol")?,
                 reason: format!("`{column}` must not be `{value}`"),
-                payload: format!("{{\"{column}\":\"{value}\"}}"),
+                payload: String::from_utf8_lossy(payload.trim_ascii_end()).into_owned(),
             });
         }
         let keep: arrow::array::BooleanArray = bad.iter().map(|bad| Some(!bad)).collect();

@@ -12,7 +12,7 @@ use crate::checkpoint::Checkpoint;
 use crate::error::{Error, ErrorClass, Origin, Result};
 use crate::relation::RelationSchema;
 use crate::schema::DeadLetter;
-use crate::source::{EpochLimit, EpochPlan, LeftOut, Replay, Scan, ScanEnd, ScanOutcome, Source};
+use crate::source::{EpochLimit, EpochPlan, LeftOut, Redecoded, Replay, Scan, ScanEnd, ScanOutcome, Source};
 
 /// One entry of a partition.
 #[derive(Debug, Clone)]
@@ -25,6 +25,7 @@ enum Entry {
 struct Data {
     partitions: BTreeMap<String, Vec<Entry>>,
     unreadable: BTreeMap<String, String>,
+    mended: BTreeMap<String, (String, RecordBatch)>,
     outage: u32,
     released: Checkpoint,
     scans: u32,
@@ -39,19 +40,32 @@ struct Data {
 pub struct MemorySource {
     relations: Vec<RelationSchema>,
     replay: Replay,
+    rows_per_epoch: Option<u64>,
     data: Arc<Mutex<Data>>,
 }
 
 impl MemorySource {
     /// An empty source of these relations.
     pub fn new(relations: impl IntoIterator<Item = RelationSchema>) -> Self {
-        Self { relations: relations.into_iter().collect(), replay: Replay::Exact, data: Arc::default() }
+        Self {
+            relations: relations.into_iter().collect(),
+            replay: Replay::Exact,
+            rows_per_epoch: None,
+            data: Arc::default(),
+        }
     }
 
     /// A source that gives its rows only once: a second scan of the same plan finds nothing.
     #[must_use]
     pub fn best_effort(mut self) -> Self {
         self.replay = Replay::BestEffort;
+        self
+    }
+
+    /// Cuts partitions between their entries: an epoch takes so many rows of each, and at least one entry.
+    #[must_use]
+    pub fn with_rows_per_epoch(mut self, rows: u64) -> Self {
+        self.rows_per_epoch = Some(rows);
         self
     }
 
@@ -75,6 +89,11 @@ impl MemorySource {
             .entry(partition.into())
             .or_default()
             .push(Entry::Undecodable { payload: payload.into(), reason: reason.into() });
+    }
+
+    /// From now on a payload that could not be decoded is a batch of a relation, when its letter is replayed.
+    pub fn mend(&self, payload: &str, relation: &str, batch: RecordBatch) {
+        self.data().mended.insert(payload.into(), (relation.into(), batch));
     }
 
     /// From now on a partition cannot be read; `None` mends it.
@@ -110,6 +129,20 @@ impl MemorySource {
     }
 }
 
+/// How many entries an epoch reads up to, from `start` on: about so many rows.
+fn cut(entries: &[Entry], start: usize, rows: u64) -> usize {
+    let mut left = rows;
+    let taken = entries.iter().skip(start).take_while(|entry| {
+        let takes = left > 0;
+        left = left.saturating_sub(match entry {
+            Entry::Rows { batch, .. } => batch.num_rows() as u64,
+            Entry::Undecodable { .. } => 1,
+        });
+        takes
+    });
+    start + taken.count()
+}
+
 fn position(checkpoint: &Checkpoint, partition: &str) -> usize {
     checkpoint.get(partition).and_then(|position| position.parse().ok()).unwrap_or(0)
 }
@@ -128,8 +161,20 @@ impl Source for MemorySource {
             .partitions
             .iter()
             .filter(|(name, entries)| position(&start, name) < entries.len() && !limit.skip.contains(*name));
-        let new: Vec<(&String, usize)> =
-            new.map(|(name, entries)| (name, entries.len())).take(limit.max_partitions.unwrap_or(usize::MAX)).collect();
+        let end = |name: &String, entries: &[Entry]| match self.rows_per_epoch {
+            Some(_) => {
+                let target = limit.upto.as_ref().filter(|target| target.get(name).is_some());
+                let target = target.map_or(entries.len(), |target| position(target, name).min(entries.len()));
+                let rows = limit.max_rows.unwrap_or(u64::MAX);
+                target.min(cut(entries, position(&start, name), rows))
+            }
+            None => entries.len(),
+        };
+        let new: Vec<(&String, usize)> = new
+            .map(|(name, entries)| (name, end(name, entries)))
+            .filter(|(name, end)| *end > position(&start, name))
+            .take(limit.max_partitions.unwrap_or(usize::MAX))
+            .collect();
         if new.is_empty() {
             return Ok(None);
         }
@@ -191,6 +236,26 @@ impl Source for MemorySource {
             relations.insert(relation.name.clone(), table);
         }
         Ok(Scan { relations, end: Arc::new(End(outcome)) })
+    }
+
+    async fn redecode(&self, letters: &[DeadLetter], _known: &Checkpoint) -> Result<Redecoded> {
+        let mut again = Redecoded::default();
+        for relation in &self.relations {
+            again.rows.insert(relation.name.clone(), (Arc::clone(&relation.schema), Vec::new()));
+        }
+        let data = self.data();
+        for letter in letters {
+            let mended = data.mended.get(&letter.payload);
+            match mended.and_then(|(relation, batch)| Some((again.rows.get_mut(relation)?, batch))) {
+                Some(((_, rows), batch)) => rows.push(batch.clone()),
+                None => again.rejects.push(letter.clone()),
+            }
+        }
+        Ok(again)
+    }
+
+    fn rows_per_epoch(&self) -> Option<u64> {
+        self.rows_per_epoch
     }
 
     async fn commit(&self, upto: &Checkpoint) -> Result<()> {

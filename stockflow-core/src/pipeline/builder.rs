@@ -120,6 +120,7 @@ pub struct Pipeline {
     pub(crate) max_dead_letters: Option<u64>,
     pub(crate) backoff: Backoff,
     pub(crate) max_partitions: Option<usize>,
+    pub(crate) max_rows: Option<u64>,
     pub(crate) runtime: Option<Arc<RuntimeEnv>>,
     pub(crate) threads: Option<usize>,
 }
@@ -147,6 +148,7 @@ impl Pipeline {
             require: None,
             backoff: Backoff::default(),
             max_partitions: None,
+            max_rows: None,
             runtime: None,
             threads: None,
         }
@@ -220,6 +222,7 @@ pub struct Builder {
     require: Option<Guarantee>,
     backoff: Backoff,
     max_partitions: Option<usize>,
+    max_rows: Option<u64>,
     runtime: Option<Arc<RuntimeEnv>>,
     threads: Option<usize>,
 }
@@ -345,6 +348,13 @@ impl Builder {
         self
     }
 
+    /// About so many rows an epoch, for a source that cuts its partitions (a topic).
+    #[must_use]
+    pub fn max_rows(mut self, max: Option<u64>) -> Self {
+        self.max_rows = max;
+        self
+    }
+
     /// Memory limits and temporary folders, as DataFusion has them.
     #[must_use]
     pub fn runtime(mut self, runtime: Arc<RuntimeEnv>) -> Self {
@@ -384,6 +394,7 @@ impl Builder {
             max_dead_letters: self.max_dead_letters,
             backoff: self.backoff,
             max_partitions: self.max_partitions,
+            max_rows: self.max_rows,
             runtime: self.runtime,
             threads: self.threads,
         };

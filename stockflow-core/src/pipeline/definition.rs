@@ -84,6 +84,30 @@ impl Definition {
         before(self) == before(earlier)
     }
 
+    /// Whether it differs only in how single rows are read and judged: in what the source calls decoding, in the parameters of
+    /// steps up to the history relation, and in what becomes of late bars.
+    pub(crate) fn is_mended(&self, earlier: &Definition, decoding: &[&str]) -> bool {
+        let masked = |definition: &Definition| {
+            let mut masked = definition.clone();
+            let history = masked.pipeline.get("history").cloned().unwrap_or_default();
+            if let Some(fields) = masked.pipeline.as_object_mut() {
+                fields.remove("late");
+            }
+            if let Some(source) = masked.pipeline.get_mut("source").and_then(Value::as_object_mut) {
+                source.retain(|name, _| !decoding.contains(&name.as_str()));
+            }
+            let mut is_before = true;
+            for step in masked.pipeline.get_mut("steps").and_then(Value::as_array_mut).into_iter().flatten() {
+                if let Some(kind) = step.pointer("/transform/type").cloned().filter(|_| is_before) {
+                    step["transform"] = kind;
+                }
+                is_before &= step.get("name") != Some(&history);
+            }
+            masked
+        };
+        masked(self).difference(&masked(earlier)).is_empty()
+    }
+
     pub(crate) async fn save(&self, store: &CheckpointStore) -> Result<String> {
         let fingerprint = self.fingerprint();
         store.create(&name(&fingerprint), store::json(self)?).await?;

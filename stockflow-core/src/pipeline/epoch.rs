@@ -22,9 +22,11 @@ use super::compare::{Compared, child, compare, quote};
 use super::counted::{CountedTable, RowCount};
 use super::graph::{Base, Graph};
 use super::kill_point::KillPoint;
+use super::latest::latest;
 use super::letters::{LATE, Letters, notes_of, refused_by, rejects_of};
 use super::reference::{self, Tables};
-use super::report::{EpochReport, Note, NoteLevel, SinkReport};
+use super::replay::{self, ReplayInput, Unfit, unfit_note};
+use super::report::{EpochReport, Note, NoteLevel, Replayed, SinkReport};
 use super::rows::outgoing;
 use super::run::{Runner, token_of};
 use super::spool;
@@ -34,9 +36,9 @@ use crate::context::EpochContext;
 use crate::error::{Error, ErrorClass, Origin, Result};
 use crate::relation::Relation;
 use crate::schema::{DeadLetter, dead_letter_batch};
-use crate::sink::{EpochRows, Idempotence, RefusedRow, Sink, Staged, Written};
+use crate::sink::{EpochRows, Idempotence, RefusedRow, Sink, Staged, WriteMode, Written};
 use crate::source::{EpochPlan, Replay, ScanEnd, ScanOutcome, Window};
-use crate::store::{Commit, EpochKind, Intent, Read, RecordBody};
+use crate::store::{Commit, EpochKind, Intent, Read, RecordBody, RefusedBy};
 use crate::telemetry;
 use crate::token::EpochToken;
 use crate::transform::reject_frame;
@@ -59,6 +61,10 @@ pub(crate) struct EpochRun<'r, 'p> {
     folder: String,
     attempt: String,
     letters: Letters,
+    /// What a replay reads.
+    replay: Option<Arc<ReplayInput>>,
+    /// Letters of it that are no rows where they were refused.
+    unfit: Vec<Unfit>,
     /// What is to be told besides the steps' own notes.
     notes: Vec<Note>,
     /// The reference tables that it is computed with.
@@ -103,7 +109,7 @@ impl<'r, 'p> EpochRun<'r, 'p> {
         let mut context = EpochContext::new(pipeline.name.clone(), pipeline.session(intent.now)?, intent.now);
         context.epoch = intent.epoch;
         context.window = window_of(&intent);
-        let trusts = streams(pipeline);
+        let trusts = streams(pipeline) && !matches!(intent.kind, EpochKind::Replay { .. });
         if trusts {
             crate::window::trust_order(&context.session, true);
         }
@@ -119,6 +125,8 @@ impl<'r, 'p> EpochRun<'r, 'p> {
             folder: format!("epochs/{token}"),
             attempt,
             letters: Letters::default(),
+            replay: None,
+            unfit: Vec::new(),
             notes: Vec::new(),
             tables: Tables::new(),
             steps: BTreeMap::new(),
@@ -181,27 +189,39 @@ impl<'r, 'p> EpochRun<'r, 'p> {
                 tracing::warn!(error = %error.chain().join(": "), "the epoch's spooled input could not be removed from the checkpoint store; it is not needed any more");
             }
         }
+        if let EpochKind::Replay { folder, .. } = &self.intent.kind {
+            replay::forget(&self.pipeline.store, folder).await;
+        }
         Ok(report)
     }
 
-    /// A backfill and the rebuild of one sink leave the checkpoint where it was.
+    /// A backfill, a replay and the rebuild of one sink leave the checkpoint where it was.
     fn moves_checkpoint(&self) -> bool {
-        !matches!(self.intent.kind, EpochKind::Backfill { .. } | EpochKind::Rebuild { sink: Some(_) })
+        let leaves = EpochKind::Rebuild { sink: None };
+        match &self.intent.kind {
+            EpochKind::Backfill { .. } | EpochKind::Replay { .. } => false,
+            EpochKind::Rebuild { .. } => self.intent.kind == leaves,
+            EpochKind::Run | EpochKind::Rewind { .. } => true,
+        }
     }
 
     /// Everything up to and including `stage`: nothing of it is visible.
     async fn prepare(&mut self) -> Result<Prepared<'p>> {
-        match self.try_prepare().await {
-            // The source's rows were trusted to come in order, and do not: once more, with a look at them first.
-            Err(error) if self.trusts && OutOfOrder::is_in(&error) => {
-                tracing::info!(reason = %error.chain().join(": "), "rows are sorted here");
-                self.trusts = false;
-                crate::window::trust_order(&self.context.session, false);
-                self.letters = Letters::default();
-                self.notes.clear();
-                self.try_prepare().await
+        let mut patience = self.pipeline.backoff.patience();
+        loop {
+            match self.try_prepare().await {
+                // The source's rows were trusted to come in order, and do not: once more, with a look at them first.
+                Err(error) if self.trusts && OutOfOrder::is_in(&error) => {
+                    tracing::info!(reason = %error.chain().join(": "), "rows are sorted here");
+                    self.trusts = false;
+                    crate::window::trust_order(&self.context.session, false);
+                }
+                // A source that is read as its rows are wanted may be down in any step that computes something.
+                Err(error) if error.is_retryable() => patience.wait("prepare", error).await?,
+                prepared => return prepared,
             }
-            prepared => prepared,
+            self.letters = Letters::default();
+            self.notes.clear();
         }
     }
 
@@ -211,6 +231,7 @@ impl<'r, 'p> EpochRun<'r, 'p> {
         let pipeline = self.pipeline;
         let context = self.context.clone();
         let mut graph = Graph::new(pipeline, &context, input.given.clone());
+        graph.set_replay(self.replay.clone());
         if !pipeline.tables.is_empty() {
             self.tables = self.step("tables", None, reference::fingerprints(pipeline)).await?;
         }
@@ -254,7 +275,11 @@ impl<'r, 'p> EpochRun<'r, 'p> {
         {
             return Ok(Arc::clone(state));
         }
-        let fingerprint = self.runner.definition.input_fingerprint();
+        // A replay may be by a mended definition: what was delivered before stays as it is, and so does its state.
+        let fingerprint = match &self.intent.kind {
+            EpochKind::Replay { .. } => before.fingerprint.clone(),
+            _ => self.runner.definition.input_fingerprint(),
+        };
         let (pipeline, store) = (self.pipeline, self.pipeline.store.clone());
         let load = async { state::load(&store, &pipeline.name, &before, &fingerprint).await };
         let state = Arc::new(self.step("state_in", None, load).await?);
@@ -265,6 +290,11 @@ impl<'r, 'p> EpochRun<'r, 'p> {
     // ---- scan
 
     async fn read(&mut self) -> Result<Input> {
+        if let EpochKind::Replay { folder, .. } = self.intent.kind.clone() {
+            let input = self.read_letters(&folder).await?;
+            self.runner.strike(&KillPoint::AfterScan)?;
+            return Ok(input);
+        }
         if let Some(read) = self.runner.log.head.read.clone().filter(|read| read.epoch == self.intent.epoch) {
             let context = self.context.clone();
             let store = self.pipeline.store.clone();
@@ -279,6 +309,24 @@ impl<'r, 'p> EpochRun<'r, 'p> {
             self.runner.strike(&KillPoint::AfterRead)?;
         }
         Ok(input)
+    }
+
+    /// What a replay reads was made durable before its intent.
+    async fn read_letters(&mut self, folder: &str) -> Result<Input> {
+        let (pipeline, context) = (self.pipeline, self.context.clone());
+        let reached = self.plan().upto;
+        let read = self
+            .step("scan", None, async {
+                let replay = ReplayInput::load(&pipeline.store, folder).await?;
+                let (given, rows) = replay.given(pipeline, &context).await?;
+                Ok((replay, given, rows))
+            })
+            .await;
+        let (replay, given, rows) = read?;
+        self.letters.expect(&replay.letters);
+        let outcome = ScanOutcome { reached, rejects: replay.rejects.clone(), ..ScanOutcome::default() };
+        self.replay = Some(Arc::new(replay));
+        Ok(Input { given, outcome, rows, unread: None })
     }
 
     fn plan(&self) -> EpochPlan {
@@ -397,6 +445,7 @@ impl<'r, 'p> EpochRun<'r, 'p> {
         let state = self.state().await?;
         let known_carries = self.runner.carries.clone();
         let companion_versions = self.intent.companions.clone();
+        let replay = self.replay.clone();
         let compared = self
             .step("compare", None, async {
                 let mut relation = if nothing_read {
@@ -406,6 +455,13 @@ impl<'r, 'p> EpochRun<'r, 'p> {
                 };
                 if let Some(window) = &window {
                     relation = relation.with_frame(within(relation.frame.clone(), window)?);
+                }
+                let mut unfit = Vec::new();
+                if let Some(replay) = &replay {
+                    let frame = relation.frame.clone();
+                    let joined = replay.joined(&context, RefusedBy::Late, &step.relation, frame).await?;
+                    unfit = joined.1;
+                    relation = relation.with_frame(joined.0);
                 }
                 let nothing_known = LastBars::new();
                 let last = if rebuild { &nothing_known } else { &state.last };
@@ -443,10 +499,10 @@ impl<'r, 'p> EpochRun<'r, 'p> {
                     AtHistory::new(pipeline, step, &compared, version.clone(), rebuild, &state, carries.clone())
                         .with_companions(companions);
                 graph.set_history(at_history);
-                Ok((letters, compared, kept, (columns, carries)))
+                Ok((letters, compared, kept, (columns, carries), unfit))
             })
             .await;
-        let (late_letters, compared, kept, carries) = match compared {
+        let (late_letters, compared, kept, carries, unfit) = match compared {
             Err(error) if error.is_object_missing() => {
                 let reason = format!(
                     "a file of the history's table is gone ({}): restore it, or remove the table's folder and run with `--rebuild`, which reads the source from its start",
@@ -472,7 +528,8 @@ impl<'r, 'p> EpochRun<'r, 'p> {
                 text: format!("{kept} rows that the sinks hold were not given again by the source and its rules: they stay; remove the tables before a rebuild to be without them"),
             });
         }
-        self.letters.extend(late_letters);
+        self.letters.extend(RefusedBy::Late, late_letters);
+        self.unfit.extend(unfit);
         Ok(Some(compared))
     }
 
@@ -486,20 +543,36 @@ impl<'r, 'p> EpochRun<'r, 'p> {
         let (tokens, token) = (self.runner.tokens.clone(), self.token);
         let before = self.runner.log.head.commit.as_ref().map(|commit| commit.tables.clone()).unwrap_or_default();
         let changed_tables: BTreeSet<String> = reference::changed(&self.tables, &before).cloned().collect();
-        self.step("apply", None, async {
+        let replay = self.replay.clone();
+        let consumed =
+            self.moves_checkpoint().then(|| pipeline.source.consumed(&self.plan().upto)).flatten().map(Arc::new);
+        let applied = self.step("apply", None, async {
             let mut deliveries: Vec<Delivery<'p>> = Vec::new();
+            let mut unfit = Vec::new();
+            let mut computed: BTreeMap<String, EpochRows> = BTreeMap::new();
             for step in targets {
                 let relation = pipeline.sink_relation(step);
-                let rows = match deliveries.iter().find(|delivery| delivery.relation == relation) {
-                    Some(delivery) => delivery.rows.clone(),
+                let rows = match computed.get(&relation) {
+                    Some(rows) => rows.clone(),
                     None => {
                         let rows = outgoing(graph, &context, compared, &relation, rebuild, &changed_tables).await?;
                         let readers =
                             pipeline.sinks.iter().filter(|sink| pipeline.sink_relation(sink) == relation).count();
                         // A relation with several readers is computed once.
-                        if readers > 1 { rows.with_frame(context.share(rows.frame().clone()).await?) } else { rows }
+                        let rows = if readers > 1 {
+                            rows.with_frame(context.share(rows.frame().clone()).await?)
+                        } else {
+                            rows
+                        };
+                        computed.insert(relation.clone(), rows.clone());
+                        rows
                     }
                 };
+                let rows = match &replay {
+                    Some(replay) => with_refused(replay, &context, step, rows, &mut unfit).await?,
+                    None => rows,
+                };
+                let rows = rows.with_consumed(consumed.clone());
                 let held = step.sink.idempotence() == Idempotence::Transactional
                     && tokens.get(&step.name).copied().flatten() == Some(token);
                 deliveries.push(Delivery { step, relation, rows, held });
@@ -507,9 +580,11 @@ impl<'r, 'p> EpochRun<'r, 'p> {
             for idx in 0..pipeline.steps.len() {
                 pipeline.check_scope(idx, graph.scope_of_step(idx))?;
             }
-            Ok(deliveries)
-        })
-        .await
+            Ok((deliveries, unfit))
+        });
+        let (deliveries, unfit) = applied.await?;
+        self.unfit.extend(unfit);
+        Ok(deliveries)
     }
 
     /// Collects rejects and notes; fails where a rule says so.
@@ -517,8 +592,12 @@ impl<'r, 'p> EpochRun<'r, 'p> {
         let store = self.pipeline.store.clone();
         let folder = self.folder.clone();
         let mut letters = std::mem::take(&mut self.letters);
-        letters.extend(input.outcome.rejects.iter().cloned());
+        letters.extend(RefusedBy::Source, input.outcome.rejects.iter().cloned());
+        let mut unfit = std::mem::take(&mut self.unfit);
+        unfit.extend(graph.unfit.iter().cloned());
         let mut own_notes = std::mem::take(&mut self.notes);
+        own_notes.extend(unfit_note(&unfit));
+        letters.extend_kept(unfit.into_iter().map(|unfit| unfit.kept));
         own_notes.extend(input.outcome.notes.iter().cloned());
         let connector = self.connector();
         let letters_notes = self
@@ -526,7 +605,7 @@ impl<'r, 'p> EpochRun<'r, 'p> {
                 let mut notes = own_notes;
                 for side in &graph.side {
                     for frame in &side.rejects {
-                        letters.extend(rejects_of(&side.step, frame).await?);
+                        letters.extend(RefusedBy::Step, rejects_of(&side.step, frame).await?);
                     }
                     notes.extend(notes_of(side).await?);
                 }
@@ -626,14 +705,15 @@ impl<'r, 'p> EpochRun<'r, 'p> {
     ) -> Result<Vec<SinkReport>> {
         for (delivery, staged) in deliveries.iter().zip(staged.iter()) {
             let refused = staged.as_ref().map(|staged| staged.refused.as_slice()).unwrap_or_default();
-            self.letters.extend(refused_by(&delivery.step.name, &delivery.relation, refused));
+            self.letters.extend(RefusedBy::Sink, refused_by(&delivery.step.name, &delivery.relation, refused));
         }
         let rows: u64 = staged.iter().flatten().map(|staged| staged.rows).sum::<u64>()
             + compared.map_or(0, |compared| compared.n_unchanged);
         let held = deliveries.iter().any(|delivery| delivery.held);
         let (window, read) = (window_of(&self.intent), self.intent.upto.clone());
+        let may_be_empty = held || window.is_some() || self.replay.is_some();
         self.letters
-            .check(self.pipeline.max_dead_letters, if held || window.is_some() { rows.max(1) } else { rows }, &read)
+            .check(self.pipeline.max_dead_letters, if may_be_empty { rows.max(1) } else { rows }, &read)
             .map_err(|error| error.at(&self.pipeline.name, self.intent.epoch, "dead letters"))?;
         let mut letters = self.save_letters().await?;
         self.runner.strike(&KillPoint::AfterDeadLetters)?;
@@ -675,7 +755,8 @@ impl<'r, 'p> EpochRun<'r, 'p> {
             });
         }
         self.commit_letters().await?;
-        self.commit_store(input, deliveries, &reports, letters, state).await?;
+        let replayed = self.save_replayed().await?;
+        self.commit_store(input, deliveries, &reports, letters, replayed, state).await?;
         self.runner.strike(&KillPoint::AfterStoreCommit)?;
         Ok(reports)
     }
@@ -692,6 +773,24 @@ impl<'r, 'p> EpochRun<'r, 'p> {
             .await;
         self.letters = letters;
         Ok(saved?.map(|name| (name, self.letters.len())))
+    }
+
+    /// Makes durable which letters a replay closes; says where.
+    async fn save_replayed(&mut self) -> Result<Option<(String, u64)>> {
+        let Some(replay) = &self.replay else { return Ok(None) };
+        let closed = self.letters.closed(&replay.letters);
+        if closed.is_empty() {
+            return Ok(None);
+        }
+        let store = self.pipeline.store.clone();
+        let name = format!("{}/{}/replayed.json", self.folder, self.attempt);
+        let bytes = crate::store::json(&closed)?;
+        let backoff = self.pipeline.backoff;
+        self.step("dead_letters", None, async {
+            backoff.retry("dead letters", || store.put(&name, bytes.clone())).await?;
+            Ok(Some((name, closed.len() as u64)))
+        })
+        .await
     }
 
     async fn save_state(
@@ -777,7 +876,7 @@ impl<'r, 'p> EpochRun<'r, 'p> {
                     }
                 }
             };
-            self.letters.extend(refused_by(name, relation, &written.refused));
+            self.letters.extend(RefusedBy::Sink, refused_by(name, relation, &written.refused));
             if written.refused.is_empty() || sink.idempotence() != Idempotence::Transactional {
                 self.runner.strike(&KillPoint::AfterCommit(name.to_owned()))?;
                 metrics::counter!(telemetry::ROWS_WRITTEN, "pipeline" => self.pipeline.name.clone(), "sink" => name.to_owned()).increment(written.rows);
@@ -832,6 +931,7 @@ impl<'r, 'p> EpochRun<'r, 'p> {
         deliveries: &[Delivery<'p>],
         reports: &[SinkReport],
         dead_letters: Option<(String, u64)>,
+        replayed: Option<(String, u64)>,
         state: crate::store::StateRef,
     ) -> Result<()> {
         let head = &self.runner.log.head;
@@ -866,6 +966,7 @@ impl<'r, 'p> EpochRun<'r, 'p> {
                 checkpoint,
                 pins: full.then_some(intent.pins),
                 dead_letters,
+                replayed,
                 state,
                 left_out,
                 rows,
@@ -891,8 +992,13 @@ impl<'r, 'p> EpochRun<'r, 'p> {
             EpochKind::Run => "run",
             EpochKind::Backfill { .. } => "backfill",
             EpochKind::Rebuild { .. } => "rebuild",
+            EpochKind::Replay { .. } => "replay",
             EpochKind::Rewind { .. } => "rewind",
         };
+        let replayed = self.replay.as_ref().map(|replay| {
+            let closed = self.letters.closed(&replay.letters).len() as u64;
+            Replayed { closed, refused_again: replay.letters.len() as u64 - closed }
+        });
         let touched = compared.map(|compared| &compared.touched);
         EpochReport {
             epoch: self.intent.epoch,
@@ -914,6 +1020,7 @@ impl<'r, 'p> EpochRun<'r, 'p> {
             left_out: input.outcome.left_out.clone(),
             notes,
             spilled_bytes: self.spilled.0.load(Ordering::Relaxed),
+            replayed,
             steps: self.steps.clone(),
         }
     }
@@ -1107,6 +1214,24 @@ async fn drop_late(context: &EpochContext, relation: &str, compared: &mut Compar
     };
     compared.keep(context, frame).await?;
     Ok(letters)
+}
+
+/// The rows and those that the sink has refused before, with one row a key where it merges.
+async fn with_refused(
+    replay: &ReplayInput,
+    epoch: &EpochContext,
+    step: &SinkStep,
+    rows: EpochRows,
+    unfit: &mut Vec<Unfit>,
+) -> Result<EpochRows> {
+    let (frame, lost) = replay.joined(epoch, RefusedBy::Sink, &step.name, rows.frame().clone()).await?;
+    unfit.extend(lost);
+    if step.sink.write_mode() != WriteMode::Merge {
+        return Ok(rows.with_frame(frame));
+    }
+    let described = rows.relation();
+    let relation = Relation::new(frame).with_key(described.key.clone()).with_version(described.version.clone());
+    Ok(rows.with_frame(latest(epoch, &described.name, &relation).await?.frame))
 }
 
 /// The rows but for those that the sink's system refuses.

@@ -2,6 +2,7 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use datafusion::prelude::DataFrame;
 
@@ -9,9 +10,11 @@ use super::at_history::{AtHistory, GoesOn, goes_on, keeps_state};
 use super::builder::Pipeline;
 use super::carry::Carry;
 use super::clock::refuse_volatile;
+use super::replay::{ReplayInput, Unfit};
 use crate::context::EpochContext;
 use crate::error::{Error, Result};
 use crate::relation::{Relation, Relations};
+use crate::store::RefusedBy;
 use crate::transform::{Scope, scope_of};
 
 /// What stands at the history relation when a relation after it is computed.
@@ -73,6 +76,10 @@ pub(crate) struct Graph<'a> {
     /// Rejects and notes; of each step only those of the first base that it was computed over.
     pub(crate) side: Vec<SideOutputs>,
     scopes: HashMap<usize, Scope>,
+    /// Letters that enter at the steps that refused them.
+    replay: Option<Arc<ReplayInput>>,
+    /// Those of them that are no row there.
+    pub(crate) unfit: Vec<Unfit>,
 }
 
 impl<'a> Graph<'a> {
@@ -87,7 +94,14 @@ impl<'a> Graph<'a> {
             done: HashMap::new(),
             side: Vec::new(),
             scopes: HashMap::new(),
+            replay: None,
+            unfit: Vec::new(),
         }
+    }
+
+    /// Lets the letters of a replay enter.
+    pub(crate) fn set_replay(&mut self, replay: Option<Arc<ReplayInput>>) {
+        self.replay = replay;
     }
 
     /// From here on the history relation is what the epoch was found to be.
@@ -193,6 +207,14 @@ impl<'a> Graph<'a> {
                 let relation = self.relation(name, base).await?;
                 inputs.insert(name.clone(), relation);
             }
+        }
+        if let (Some(replay), Some(relation)) = (self.replay.clone(), inputs.get_mut(&input))
+            && base == Base::Epoch
+        {
+            let frame = relation.frame.clone();
+            let (frame, unfit) = replay.joined(self.epoch, RefusedBy::Step, &step.name, frame).await?;
+            *relation = relation.with_frame(frame);
+            self.unfit.extend(unfit);
         }
         let context = self.context(&step.name, base);
         if self.keeps_state(&step.name) {

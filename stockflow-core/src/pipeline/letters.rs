@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::schema::DeadLetter;
 use crate::sink::RefusedRow;
 use crate::source::Window;
-use crate::store::{self, CheckpointStore};
+use crate::store::{CheckpointStore, Kept, LETTERS, Lines, RefusedBy, StoredLetter, ndjson};
 
 /// How many partitions an error names.
 const SHOWN_PARTITIONS: usize = 3;
@@ -23,25 +23,66 @@ const SHOWN_PARTITIONS: usize = 3;
 /// The reason of bars that are older than what was delivered; they do not count against the limit.
 pub(crate) const LATE: &str = "late";
 
+/// The file name of the letters that an attempt of a replay has refused again.
+const AGAIN: &str = "refused_again.ndjson";
+
+/// Which border refused what, and why: whether a letter of a replay is refused again.
+type Place = (Option<RefusedBy>, [String; 4]);
+
+fn place(kept: &Kept) -> Place {
+    let DeadLetter { connector, partition, position, reason, .. } = &kept.letter;
+    (kept.refused_by, [connector, partition, position, reason].map(String::clone))
+}
+
 /// The dead letters of one epoch: the union over its attempts.
 #[derive(Debug, Default)]
-pub(crate) struct Letters(BTreeSet<DeadLetter>);
+pub(crate) struct Letters {
+    new: BTreeSet<Kept>,
+    /// Where the letters of a replay were refused before …
+    replayed: BTreeSet<Place>,
+    /// … and those that are refused there again.
+    again: BTreeSet<Kept>,
+}
 
 impl Letters {
-    pub(crate) fn extend(&mut self, letters: impl IntoIterator<Item = DeadLetter>) {
-        self.0.extend(letters);
+    /// The letters of a replay: what is refused at the same place for the same reason is no new letter.
+    pub(crate) fn expect(&mut self, letters: &[StoredLetter]) {
+        self.replayed = letters.iter().map(|letter| place(&letter.kept())).collect();
+    }
+
+    pub(crate) fn extend(&mut self, by: RefusedBy, letters: impl IntoIterator<Item = DeadLetter>) {
+        self.extend_kept(letters.into_iter().map(|letter| Kept { letter, refused_by: Some(by) }));
+    }
+
+    pub(crate) fn extend_kept(&mut self, letters: impl IntoIterator<Item = Kept>) {
+        for kept in letters {
+            let again = !self.replayed.is_empty() && self.replayed.contains(&place(&kept));
+            if again {
+                self.again.insert(kept)
+            } else {
+                self.new.insert(kept)
+            };
+        }
     }
 
     pub(crate) fn len(&self) -> u64 {
-        self.0.len() as u64
+        self.new.len() as u64
     }
 
     pub(crate) fn to_vec(&self) -> Vec<DeadLetter> {
-        self.0.iter().cloned().collect()
+        self.new.iter().map(|kept| kept.letter.clone()).collect()
     }
 
     pub(crate) fn first(&self, n: usize) -> Vec<DeadLetter> {
-        self.0.iter().take(n).cloned().collect()
+        self.new.iter().take(n).map(|kept| kept.letter.clone()).collect()
+    }
+
+    /// The ids of the letters of a replay that it closes: of what was not refused again, all stands in the sinks or in new
+    /// letters.
+    pub(crate) fn closed(&self, letters: &[StoredLetter]) -> Vec<String> {
+        let again: BTreeSet<Place> = self.again.iter().map(place).collect();
+        let is_closed = |letter: &&StoredLetter| !again.contains(&place(&letter.kept()));
+        letters.iter().filter(is_closed).map(|letter| letter.id.clone()).collect()
     }
 
     /// Leaves out what a backfill is not about: it was told when it was read first.
@@ -50,7 +91,7 @@ impl Letters {
         let day = |letter: &DeadLetter| {
             letter.position.rsplit('|').next()?.get(..10).and_then(|day| day.parse::<chrono::NaiveDate>().ok())
         };
-        self.0.retain(|letter| {
+        self.new.retain(|Kept { letter, .. }| {
             let Some(symbol) = &letter.symbol else { return false };
             let within = day(letter)
                 .is_none_or(|day| window.from.is_none_or(|from| from <= day) && window.to.is_none_or(|to| day <= to));
@@ -60,7 +101,8 @@ impl Letters {
 
     /// Fails if more rows were refused than allowed, or if nothing else was left of the epoch; `read` says what it read.
     pub(crate) fn check(&self, max: Option<u64>, rows: u64, read: &CheckpointDelta) -> Result<()> {
-        let counted: Vec<&DeadLetter> = self.0.iter().filter(|letter| letter.reason != LATE).collect();
+        let counted: Vec<&DeadLetter> =
+            self.new.iter().map(|kept| &kept.letter).filter(|letter| letter.reason != LATE).collect();
         let refused = counted.len() as u64;
         let Some(first) = counted.first() else { return Ok(()) };
         let first = format!("{} {}@{}: {}", first.connector, first.partition, first.position, first.reason);
@@ -92,23 +134,27 @@ impl Letters {
                     source => Err(Error::Store { operation: "list", path: path.to_string(), source: Box::new(source) }),
                 },
             )?;
-        for name in names.iter().filter(|name| name.filename() == Some("dead_letters.json")) {
+        for name in &names {
+            let Some(file) = name.filename().filter(|file| [LETTERS, AGAIN].contains(file)) else { continue };
             let attempt = name.parts().rev().nth(1).map(|part| part.as_ref().to_owned()).unwrap_or_default();
-            let relative = format!("{folder}/{attempt}/dead_letters.json");
-            if let Some(bytes) = store.get(&relative).await? {
-                self.extend(store.parse::<Vec<DeadLetter>>(&relative, &bytes)?);
+            let mut lines = Lines::open(store, &format!("{folder}/{attempt}/{file}")).await?;
+            while let Some(kept) = lines.next(store).await? {
+                self.extend_kept([kept]);
             }
         }
         Ok(())
     }
 
-    /// Makes them durable; says where.
+    /// Makes them durable; says where the new ones are.
     pub(crate) async fn save(&self, store: &CheckpointStore, folder: &str, attempt: &str) -> Result<Option<String>> {
-        if self.0.is_empty() {
+        if !self.again.is_empty() {
+            store.put(&format!("{folder}/{attempt}/{AGAIN}"), ndjson(&self.again)?).await?;
+        }
+        if self.new.is_empty() {
             return Ok(None);
         }
-        let name = format!("{folder}/{attempt}/dead_letters.json");
-        store.put(&name, store::json(&self.0)?).await?;
+        let name = format!("{folder}/{attempt}/{LETTERS}");
+        store.put(&name, ndjson(&self.new)?).await?;
         Ok(Some(name))
     }
 }

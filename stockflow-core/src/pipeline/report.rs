@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::guarantee::Guarantee;
+use super::replay::NotReplayed;
 use crate::schema::DeadLetter;
 use crate::source::LeftOut;
 
@@ -23,6 +24,9 @@ pub struct RunReport {
     pub up_to_date: bool,
     /// The run was asked to stop before it had reached its target.
     pub interrupted: bool,
+    /// Dead letters that were to be replayed and cannot be.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_replayed: Vec<NotReplayed>,
     /// How long it took.
     #[serde(rename = "seconds", serialize_with = "seconds", deserialize_with = "from_seconds")]
     pub elapsed: Duration,
@@ -32,6 +36,16 @@ impl RunReport {
     /// Dead letters of all epochs.
     pub fn dead_letters(&self) -> u64 {
         self.epochs.iter().map(|epoch| epoch.dead_letters).sum()
+    }
+
+    /// Dead letters that were replayed and are closed.
+    pub fn replayed(&self) -> u64 {
+        self.epochs.iter().filter_map(|epoch| epoch.replayed).map(|replayed| replayed.closed).sum()
+    }
+
+    /// Dead letters that were replayed and refused again.
+    pub fn refused_again(&self) -> u64 {
+        self.epochs.iter().filter_map(|epoch| epoch.replayed).map(|replayed| replayed.refused_again).sum()
     }
 
     /// Partitions (symbols, files) that were left out.
@@ -55,7 +69,7 @@ impl RunReport {
 pub struct EpochReport {
     /// The epoch's number.
     pub epoch: u64,
-    /// `run`, `backfill`, `rebuild`.
+    /// `run`, `backfill`, `rebuild`, `replay`.
     pub kind: String,
     /// It had been begun by an earlier run.
     pub resumed: bool,
@@ -84,8 +98,20 @@ pub struct EpochReport {
     /// Bytes that its windows put on disk because memory was short.
     #[serde(default)]
     pub spilled_bytes: u64,
+    /// What became of the dead letters that it replayed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replayed: Option<Replayed>,
     /// Seconds by step.
     pub steps: BTreeMap<String, f64>,
+}
+
+/// What became of the dead letters of a replay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replayed {
+    /// Letters that went through: what they held stands in the sinks, or in new letters.
+    pub closed: u64,
+    /// Letters that were refused at the same place for the same reason, and stay open.
+    pub refused_again: u64,
 }
 
 /// What one sink got.

@@ -14,11 +14,13 @@ use tracing::Instrument;
 use super::builder::{DEAD_LETTER_SINK, Mode, Pipeline, SinkStep};
 use super::carry::Carries;
 use super::clock::fix_clock;
+use super::continuous::Continuous;
 use super::definition::{Definition, canonical};
 use super::epoch::EpochRun;
 use super::kill_point::{KillPoint, Probe};
 use super::progress::{NoProgress, Progress};
 use super::reference;
+use super::replay::{NotReplayed, ReplayLetters};
 use super::report::{EpochReport, RunReport};
 use super::state::State;
 use crate::checkpoint::Checkpoint;
@@ -78,6 +80,10 @@ pub struct RunOptions {
     pub window: Option<Window>,
     /// The one way back after a changed definition, a lost store, a new sink.
     pub rebuild: Option<Rebuild>,
+    /// Dead letters once more, and nothing else.
+    pub letters: Option<ReplayLetters>,
+    /// Goes on until it is asked to stop; without it the run ends when everything that is new now has been delivered.
+    pub continuous: Option<Continuous>,
     /// Asks the run to stop.
     pub shutdown: Shutdown,
     /// Who watches.
@@ -88,12 +94,20 @@ pub struct RunOptions {
 
 impl Default for RunOptions {
     fn default() -> Self {
-        Self { window: None, rebuild: None, shutdown: Shutdown::new(), progress: Arc::new(NoProgress), probe: None }
+        Self {
+            window: None,
+            rebuild: None,
+            letters: None,
+            continuous: None,
+            shutdown: Shutdown::new(),
+            progress: Arc::new(NoProgress),
+            probe: None,
+        }
     }
 }
 
 impl Pipeline {
-    /// Runs until everything that is new now has been delivered.
+    /// Runs until everything that is new now has been delivered, or, as [`RunOptions::continuous`], until it is asked to stop.
     ///
     /// # Errors
     ///
@@ -117,10 +131,10 @@ impl Pipeline {
         let definition = Definition::of(self);
         // Who does not belong here must not fence a runner that does.
         let head = self.store.head_of(&self.name).await.map_err(|error| error.at(&self.name, 0, "claim"))?;
-        self.check_definition(&definition, &head, options.rebuild.is_some()).await?;
+        self.check_definition(&definition, &head, &options).await?;
         let claim = telemetry::step(&self.name, next_epoch(&head), "claim", None, self.store.claim(&self.name));
         let log = claim.await.map_err(|error| error.at(&self.name, 0, "claim"))?;
-        let same = self.check_definition(&definition, &log.head, options.rebuild.is_some()).await?;
+        let same = self.check_definition(&definition, &log.head, &options).await?;
         let mut runner = Runner::new(self, options, log, definition, same);
         runner.strike(&KillPoint::AfterClaim)?;
         runner.open_sinks().await?;
@@ -134,12 +148,20 @@ impl Pipeline {
             up_to_date: runner.epochs.is_empty(),
             interrupted: runner.options.shutdown.is_requested() && !runner.finished,
             epochs: runner.epochs,
+            not_replayed: runner.not_replayed,
             elapsed: start.elapsed(),
         })
     }
 
-    /// Compares the definition with the one of the last commit and of the open intent; a rebuild accepts any.
-    async fn check_definition(&self, definition: &Definition, head: &Head, rebuild: bool) -> Result<Same> {
+    /// Compares the definition with the one of the last commit and of the open intent; a rebuild accepts any, and a replay one
+    /// that was mended since the last commit, if it is told so.
+    async fn check_definition(&self, definition: &Definition, head: &Head, options: &RunOptions) -> Result<Same> {
+        let fingerprint = definition.fingerprint();
+        let finishes_replay = head
+            .open
+            .as_ref()
+            .is_some_and(|open| matches!(open.kind, EpochKind::Replay { .. }) && open.definition == fingerprint);
+        let mended = finishes_replay || options.letters.as_ref().is_some_and(|letters| letters.mended);
         let mut same = Same { input: true, open: true };
         let committed = head.commit.as_ref().map(|commit| (false, &commit.definition));
         let open = head.open.as_ref().map(|intent| (true, &intent.definition));
@@ -153,13 +175,23 @@ impl Pipeline {
             same.input &= definition.same_input(&earlier);
             let mut difference = definition.difference(&earlier);
             same.open &= !is_open || difference.is_empty();
-            if difference.is_empty() || rebuild {
+            if difference.is_empty() || options.rebuild.is_some() {
                 continue;
             }
+            let is_mended = !is_open && definition.is_mended(&earlier, self.source.decoding());
+            if is_mended && mended {
+                tracing::info!(difference = %difference.join("; "), "the definition was mended: what was delivered before stays as it is");
+                continue;
+            }
+            let remedy = if is_mended && options.letters.is_some() {
+                "; a replay by it leaves what was delivered before as it is: say so with `--mended`"
+            } else {
+                ""
+            };
             let more = difference.len().saturating_sub(SHOWN_DIFFERENCES);
             difference.truncate(SHOWN_DIFFERENCES);
             let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-            let difference = format!("its definition has changed: {}{more}", difference.join("; "));
+            let difference = format!("its definition has changed: {}{more}{remedy}", difference.join("; "));
             return Err(Error::Mismatch { pipeline: self.name.clone(), difference });
         }
         Ok(same)
@@ -169,6 +201,23 @@ impl Pipeline {
         let invalid = |reason: String| Err(Error::InvalidPipeline { pipeline: self.name.clone(), reason });
         if options.window.is_some() && options.rebuild.is_some() {
             return invalid("a run is a backfill or a rebuild, not both".into());
+        }
+        if options.letters.is_some()
+            && (options.window.is_some() || options.rebuild.is_some() || options.continuous.is_some())
+        {
+            return invalid("a replay of dead letters is no backfill, no rebuild, and ends by itself".into());
+        }
+        if options.letters.is_some() && self.mode == Mode::Full {
+            return invalid(
+                "with mode = \"full\" each run reads everything again, and its dead letters with it: there is nothing to replay"
+                    .into(),
+            );
+        }
+        if options.window.is_some() && options.continuous.is_some() {
+            return invalid("a backfill ends with its window: run it without `every`".into());
+        }
+        if options.continuous.is_some_and(|continuous| continuous.every.is_zero()) {
+            return invalid("`every` is at least a millisecond".into());
         }
         if options.window.is_some() && self.history.is_none() {
             return invalid(
@@ -237,6 +286,7 @@ impl Pipeline {
             checkpoint: log.head.checkpoint.delta(&checkpoint),
             pins: None,
             dead_letters: None,
+            replayed: None,
             state: StateRef::default(),
             left_out: Vec::new(),
             rows: BTreeMap::new(),
@@ -248,7 +298,7 @@ impl Pipeline {
 }
 
 /// The plan of an epoch that reads nothing: all that it needs stands in the history.
-fn nothing_after(from: Checkpoint) -> EpochPlan {
+pub(crate) fn nothing_after(from: Checkpoint) -> EpochPlan {
     EpochPlan { upto: from.clone(), from, pins: serde_json::Value::Null, rows: None, window: None }
 }
 
@@ -294,12 +344,14 @@ pub(crate) struct Runner<'a> {
     pub(crate) state: Option<(StateRef, Arc<State>)>,
     /// Which queries go on from state, where the history relation has these columns.
     pub(crate) carries: Option<(SchemaRef, Carries)>,
-    epochs: Vec<EpochReport>,
+    pub(super) epochs: Vec<EpochReport>,
     /// Something of the epoch at hand may be visible in a sink.
     pub(crate) delivering: bool,
     /// Partitions that the open epoch has tried in vain.
     tried: BTreeSet<String>,
-    finished: bool,
+    /// Dead letters that cannot be replayed.
+    pub(super) not_replayed: Vec<NotReplayed>,
+    pub(super) finished: bool,
 }
 
 impl<'a> Runner<'a> {
@@ -316,6 +368,7 @@ impl<'a> Runner<'a> {
             epochs: Vec::new(),
             delivering: false,
             tried: BTreeSet::new(),
+            not_replayed: Vec::new(),
             finished: false,
         }
     }
@@ -343,7 +396,7 @@ impl<'a> Runner<'a> {
     }
 
     /// One step of the run within its span; what waits out an outage here ends when the run is asked to stop.
-    async fn step<T>(
+    pub(super) async fn step<T>(
         &self,
         name: &'static str,
         sink: Option<&str>,
@@ -427,13 +480,23 @@ impl<'a> Runner<'a> {
     }
 
     async fn run(&mut self) -> Result<()> {
+        let mut began = tokio::time::Instant::now();
         if self.options.rebuild.is_none() && self.log.head.open.is_some() && !self.resume().await? {
             return Ok(());
+        }
+        if let Some(letters) = self.options.letters.clone() {
+            return self.replay(&letters).await;
         }
         match (self.options.rebuild.clone(), self.options.window.clone()) {
             (Some(rebuild), _) => self.rebuild(&rebuild).await?,
             (None, Some(window)) => self.backfill(window).await?,
             (None, None) => self.follow().await?,
+        }
+        let Some(continuous) = self.options.continuous else { return Ok(()) };
+        while self.finished && self.wait(continuous, began).await? {
+            began = tokio::time::Instant::now();
+            self.finished = false;
+            self.follow().await?;
         }
         Ok(())
     }
@@ -462,8 +525,8 @@ impl<'a> Runner<'a> {
     /// corrected input, with what has come besides, or by the definition from before.
     async fn give_up(&mut self, intent: &Intent, resumed: bool, error: &Error) {
         let mendable = matches!(error.class(), ErrorClass::Data | ErrorClass::Config);
-        // What a best-effort source gave is nowhere but in this epoch.
-        let exact = self.pipeline.source.replay() == Replay::Exact;
+        // What a best-effort source gave is nowhere but in this epoch; the letters of a replay are still in theirs.
+        let exact = self.pipeline.source.replay() == Replay::Exact || matches!(intent.kind, EpochKind::Replay { .. });
         let stops = error.is_fenced() || error.is_pin_lost() || error.is_interrupted();
         // A sink that holds no token cannot tell whether an earlier attempt has written to it.
         let is_untold = |(_, sink): &(String, Arc<dyn Sink>)| sink.idempotence() != Idempotence::Transactional;
@@ -484,7 +547,7 @@ impl<'a> Runner<'a> {
         self.tokens.values().any(|held| *held == Some(token))
     }
 
-    fn limit(&self, skip: &BTreeSet<String>) -> EpochLimit {
+    pub(super) fn limit(&self, skip: &BTreeSet<String>) -> EpochLimit {
         EpochLimit {
             // What is read in full is one epoch: an overwriting sink must not get a part.
             max_partitions: self
@@ -492,13 +555,18 @@ impl<'a> Runner<'a> {
                 .max_partitions
                 .or_else(|| self.pipeline.source.partitions_per_epoch())
                 .filter(|_| self.pipeline.mode != Mode::Full),
+            max_rows: self
+                .pipeline
+                .max_rows
+                .or_else(|| self.pipeline.source.rows_per_epoch())
+                .filter(|_| self.pipeline.mode != Mode::Full),
             everything: self.pipeline.mode == Mode::Full,
             skip: skip.clone(),
             ..EpochLimit::default()
         }
     }
 
-    async fn plan(&self, from: &Checkpoint, limit: &EpochLimit) -> Result<Option<EpochPlan>> {
+    pub(super) async fn plan(&self, from: &Checkpoint, limit: &EpochLimit) -> Result<Option<EpochPlan>> {
         let source = &self.pipeline.source;
         let plan = self.pipeline.backoff.retry("plan", || source.plan(from, limit));
         self.step("plan", None, plan)
@@ -511,14 +579,16 @@ impl<'a> Runner<'a> {
         let full = self.pipeline.mode == Mode::Full;
         let mut skip = std::mem::take(&mut self.tried);
         let mut target: Option<Checkpoint> = None;
+        let before = self.epochs.len();
         loop {
             let from = if full { Checkpoint::new() } else { self.log.head.checkpoint.clone() };
             if target.is_none() {
-                let everything = EpochLimit { max_partitions: None, ..self.limit(&skip) };
+                let everything = EpochLimit { max_partitions: None, max_rows: None, ..self.limit(&skip) };
                 target = self.plan(&from, &everything).await?.map(|plan| plan.upto);
             }
-            let Some(plan) = self.plan(&from, &self.limit(&skip)).await? else {
-                if self.epochs.is_empty() && !full && self.tables_changed().await? {
+            let limit = EpochLimit { upto: target.clone(), ..self.limit(&skip) };
+            let Some(plan) = self.plan(&from, &limit).await? else {
+                if self.epochs.len() == before && !full && self.tables_changed().await? {
                     self.strike(&KillPoint::AfterPlan)?;
                     let plan = nothing_after(self.log.head.checkpoint.clone());
                     let mut intent = self.intent(EpochKind::Run, false, plan, next_epoch(&self.log.head)).await?;
@@ -537,9 +607,12 @@ impl<'a> Runner<'a> {
             self.strike(&KillPoint::AfterPlan)?;
             let intent = self.intent(EpochKind::Run, full, plan, next_epoch(&self.log.head)).await?;
             self.begin(intent).await?;
-            // Each partition is tried once, whether it was read or left out: what comes meanwhile is the next run's.
+            // Each partition is tried once, whether it was read or left out: what comes meanwhile is the next run's. One that is
+            // read in pieces goes on until the run's target.
             let nothing_moved = moved.set.is_empty();
-            skip.extend(moved.set.into_keys());
+            let tried =
+                moved.set.into_iter().filter(|(partition, planned)| !self.goes_on(partition, planned, target.as_ref()));
+            skip.extend(tried.map(|(partition, _)| partition));
             if self.options.shutdown.is_requested() {
                 return Ok(());
             }
@@ -549,6 +622,13 @@ impl<'a> Runner<'a> {
         }
         self.finished = true;
         Ok(())
+    }
+
+    /// Whether only a piece of a partition was planned, and has been read.
+    fn goes_on(&self, partition: &str, planned: &str, target: Option<&Checkpoint>) -> bool {
+        self.pipeline.source.rows_per_epoch().is_some()
+            && self.log.head.checkpoint.get(partition) == Some(planned)
+            && target.and_then(|target| target.get(partition)).is_some_and(|target| target != planned)
     }
 
     /// Whether a reference table is another one than at the last commit.
@@ -643,7 +723,13 @@ impl<'a> Runner<'a> {
         Ok(())
     }
 
-    async fn intent(&self, kind: EpochKind, from_start: bool, plan: EpochPlan, epoch: u64) -> Result<Intent> {
+    pub(super) async fn intent(
+        &self,
+        kind: EpochKind,
+        from_start: bool,
+        plan: EpochPlan,
+        epoch: u64,
+    ) -> Result<Intent> {
         let history = match &self.pipeline.history {
             Some(step) => {
                 let version = self.pipeline.backoff.retry("history", || step.history.version());
@@ -671,7 +757,7 @@ impl<'a> Runner<'a> {
         })
     }
 
-    async fn begin(&mut self, intent: Intent) -> Result<()> {
+    pub(super) async fn begin(&mut self, intent: Intent) -> Result<()> {
         let (pipeline, epoch) = (self.pipeline.name.clone(), intent.epoch);
         let append = self.log.append(RecordBody::Intent(intent.clone()));
         telemetry::step(&pipeline, epoch, "intent", None, append)

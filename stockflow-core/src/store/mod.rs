@@ -6,6 +6,7 @@
 //! <root>/checkpoints/<epoch>.json         snapshot of a checkpoint, now and then
 //! <root>/definitions/<fingerprint>.json   what the pipeline looked like
 //! <root>/epochs/<epoch>/<attempt>/…       what an attempt left: spooled input, dead letters, state
+//! <root>/replays/<runner>-<epoch>/…       what a replay of dead letters reads, until it is committed
 //! ```
 //!
 //! Each log record is written with create-if-absent and a nonce, because the local file system knows no conditional update
@@ -13,6 +14,7 @@
 //! A new runner claims the next number; an older runner's next write meets that claim and stops: that is the fence.
 //! Guarantees are for crashes of the process, not of the machine: the local file system is not synced.
 
+mod letter;
 mod log;
 mod record;
 
@@ -23,6 +25,8 @@ use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 
+pub(crate) use letter::{Kept, LETTERS, Lines, ndjson};
+pub use letter::{LetterFilter, LetterReader, Purged, RefusedBy, StoredLetter};
 pub use log::{Head, Log};
 pub use record::{Commit, EpochKind, Intent, Read, Record, RecordBody, StateRef};
 

@@ -72,6 +72,13 @@ pub enum EpochKind {
         /// Only this sink.
         sink: Option<String>,
     },
+    /// Dead letters once more; leaves the checkpoint where it was.
+    Replay {
+        /// Where what it reads is kept.
+        folder: String,
+        /// How many.
+        letters: u64,
+    },
     /// Back to an older position; delivers nothing.
     Rewind {
         /// The epoch whose position is taken; 0 is the beginning.
@@ -154,6 +161,9 @@ pub struct Commit {
     pub pins: Option<serde_json::Value>,
     /// The object with this epoch's dead letters, and their number.
     pub dead_letters: Option<(String, u64)>,
+    /// The object with the ids of the letters that a replay has closed, and their number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replayed: Option<(String, u64)>,
     /// State objects that count after this epoch.
     pub state: StateRef,
     /// Partitions that were left out.

@@ -2,18 +2,21 @@
 //!
 //! Implement [`SinkCase`] or [`SourceCase`] for a connector and call [`check_sink`] or [`check_source`] in a test: they run
 //! every check and give back the [`Failure`]s. [`crash_matrix`] runs a whole pipeline and kills it at every step of the epoch
-//! protocol; [`KillHere`] does so with a real `kill -9` in a child process.
+//! protocol; [`KillHere`] does so with a real `kill -9` in a child process. An [`Oracle`] knows every row that was sent, and says
+//! what was lost or doubled.
 //!
 //! A check that cannot fail proves nothing: the kit's own tests hold broken twins against it, each of which must be rejected
 //! by the check that is meant for it.
 
 mod crash;
 mod data;
+mod oracle;
 mod sink;
 mod source;
 
 pub use crash::{CrashCase, KillHere, KillOnce, crash_matrix};
 pub use data::{bars, bars_relation, day, rows_of, table_of};
+pub use oracle::{Findings, Oracle};
 pub use sink::{SINK_CHECKS, SinkCase, SinkPlace, check_sink};
 pub use source::{SOURCE_CHECKS, SourceCase, SourcePlace, check_source};
 

@@ -75,6 +75,12 @@ pub trait Transform: Debug + Send + Sync {
         false
     }
 
+    /// Whether it takes the time at which a row was learned from the column
+    /// [`SOURCE_AS_OF`](crate::relation::SOURCE_AS_OF), where its input has one.
+    fn takes_source_as_of(&self) -> bool {
+        false
+    }
+
     /// What to do where it depends on rows that an epoch does not hold, if it is not what is usually done: to put it after
     /// the history relation.
     fn remedy(&self) -> Option<&str> {

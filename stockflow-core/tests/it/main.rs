@@ -3,6 +3,7 @@
 
 mod adapters;
 mod companion;
+mod continuous;
 mod crash;
 mod derived;
 mod epochs;
@@ -13,5 +14,6 @@ mod identity;
 mod kit;
 mod property;
 mod rebuild;
+mod replay;
 mod support;
 mod telemetry;

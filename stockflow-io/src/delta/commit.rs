@@ -9,6 +9,7 @@ use deltalake::kernel::Action;
 use deltalake::protocol::{DeltaOperation, SaveMode};
 use stockflow_core::Result;
 use stockflow_core::sink::{WriteMode, Written};
+use stockflow_core::telemetry::WRITTEN;
 use stockflow_core::token::EpochToken;
 
 use super::attempt::{Attempt, Revisions, Settings};
@@ -52,6 +53,7 @@ pub(super) async fn commit(
             commit_revisions(opened, token, attempt.id, &revisions).await?;
         }
         let actions = actions(settings, opened, token, &attempt)?;
+        tracing::debug!(name: WRITTEN, table = %settings.place.text, epoch = token.epoch, "the version is written next");
         match opened.table.commit(actions, operation(settings, &attempt)).await {
             Ok(true) => {
                 // Durable; that it cannot be read back now is the next step's concern.

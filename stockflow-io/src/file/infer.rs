@@ -4,15 +4,7 @@ use arrow::compute::can_cast_types;
 use arrow::datatypes::{DataType, TimeUnit};
 use stockflow_core::schema::bar_column;
 
-use super::decode::grouped;
-
-/// Cells that mean NULL in a column that is not text. An empty cell is NULL in every column.
-pub(super) const NULL_WORDS: [&str; 10] = ["n/a", "na", "#n/a", "null", "none", "nil", "-", "--", "\\n", "."];
-
-/// Whether a cell of a column that is not text means NULL.
-pub(super) fn is_null_word(cell: &str) -> bool {
-    cell.len() <= 4 && NULL_WORDS.iter().any(|word| word.eq_ignore_ascii_case(cell))
-}
+use crate::text::{grouped, is_null_word};
 
 /// What a column's name alone says about its type.
 enum Known {

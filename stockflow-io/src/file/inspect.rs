@@ -7,12 +7,13 @@ use memchr::memchr;
 use std::collections::HashMap;
 use stockflow_core::{ErrorClass, Result};
 
-use super::decode::{CsvOptions, Layout, Step, bad_start, cells_of, next_record, parquet_schema, without_bom};
+use super::decode::{bad_start, parquet_schema, without_bom};
 use super::format::FileFormat;
 use super::infer::{ColumnSample, plain};
 use super::open::{ReadError, blocks};
 use super::pin::FilePin;
 use crate::location::Location;
+use crate::text::{CsvOptions, Layout, Step, cells_of, next_record};
 
 /// Bytes of a CSV file, and rows, that its types are guessed from.
 const CSV_BYTES: usize = 256 << 10;

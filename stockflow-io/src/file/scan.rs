@@ -22,12 +22,13 @@ use stockflow_core::schema::DeadLetter;
 use stockflow_core::source::{EpochPlan, LeftOut, ScanEnd, ScanOutcome};
 use stockflow_core::{Error, Result};
 
-use super::decode::{Column, CsvOptions, Out, Reject, Shape, TextJob, decode_parquet, decode_text};
+use super::decode::{Out, TextJob, decode_parquet, decode_text, letter};
 use super::format::FileFormat;
 use super::open::{Blocks, ReadError, blocks, check_unchanged};
 use super::pin::{FilePin, Pins};
 use super::source::remember;
 use crate::location::Location;
+use crate::text::{Column, CsvOptions, Reject, Shape};
 
 /// The file that a row comes from: its path below the source's folder.
 pub const SOURCE_FILE: &str = "source_file";
@@ -77,6 +78,11 @@ impl FileScan {
         Ok(Arc::new(Self { place, pins, csv, columns, ends }))
     }
 
+    /// The columns that text is read into.
+    pub(super) fn columns(&self) -> Arc<[Column]> {
+        Arc::clone(&self.columns)
+    }
+
     fn schema(&self) -> SchemaRef {
         let mut fields: Vec<Field> =
             self.columns.iter().map(|column| Field::new(&column.name, column.data_type.clone(), true)).collect();
@@ -124,7 +130,7 @@ impl FileScan {
         };
         check_unchanged(&self.place, pin).await?;
         let unit = if pin.format == FileFormat::Parquet { "row" } else { "line" };
-        let rejects = rejects.into_iter().map(|reject| reject.letter(&pin.file, unit)).collect();
+        let rejects = rejects.into_iter().map(|reject| letter(reject, &pin.file, unit)).collect();
         self.finish(idx, End { done: true, rejects, left_out: None });
         Ok(())
     }

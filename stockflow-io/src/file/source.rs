@@ -1,6 +1,7 @@
 //! The file source: plans by comparing versions, scans what it pinned.
 
 mod columns;
+mod redecode;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
@@ -14,18 +15,19 @@ use object_store::path::Path;
 use serde_json::json;
 use stockflow_core::checkpoint::Checkpoint;
 use stockflow_core::relation::RelationSchema;
-use stockflow_core::source::{EpochLimit, EpochPlan, Replay, Scan, Source};
+use stockflow_core::schema::DeadLetter;
+use stockflow_core::source::{EpochLimit, EpochPlan, Redecoded, Replay, Scan, Source};
 use stockflow_core::{Error, ErrorClass, Result};
 
 pub(super) use self::columns::remember;
 use self::columns::{Columns, remembered, version_of};
-use super::decode::{CsvOptions, Kind};
 use super::format::FileFormat;
 use super::inspect::{Inspected, inspect};
 use super::listing::{ListedFile, Listing, Target};
 use super::pin::{FilePin, Pins};
 use super::scan::{FileScan, FileScanEnd, FileTable, SOURCE_FILE, SOURCE_LINE, SOURCE_SEQ};
 use crate::location::{Location, origin, plain_text};
+use crate::text::{CsvOptions, Kind};
 
 /// So many files are opened at a time while planning.
 const INSPECTORS: usize = 16;
@@ -415,6 +417,15 @@ impl Source for FileSource {
 
     async fn commit(&self, _upto: &Checkpoint) -> Result<()> {
         Ok(())
+    }
+
+    /// Lines of CSV and NDJSON; of CSV the file must be there, because its header names the fields.
+    async fn redecode(&self, letters: &[DeadLetter], known: &Checkpoint) -> Result<Redecoded> {
+        self.decode_again(letters, known).await
+    }
+
+    fn decoding(&self) -> &'static [&'static str] {
+        &["format", "csv", "columns", "infer"]
     }
 
     fn replay(&self) -> Replay {

@@ -82,7 +82,10 @@ pub(crate) async fn read_from(source: &dyn Source, from: &Checkpoint, limit: &Ep
     let batches = context.sql(sql).await.unwrap().collect().await.unwrap();
     let again = context.sql(sql).await.unwrap().collect().await.unwrap();
     let table = pretty_format_batches(&batches).unwrap().to_string();
-    assert_eq!(table, pretty_format_batches(&again).unwrap().to_string(), "a second reading of the same scan differs");
+    // Partitions are read side by side: which comes first is nobody's promise.
+    let sorted = |table: &str| table.lines().map(str::to_owned).collect::<std::collections::BTreeSet<_>>();
+    let again = pretty_format_batches(&again).unwrap().to_string();
+    assert_eq!(sorted(&table), sorted(&again), "a second reading of the same scan differs");
     let outcome = scan.end.outcome().await.unwrap();
     Some(Read { table, rows: batches.iter().map(RecordBatch::num_rows).sum(), outcome })
 }

@@ -22,7 +22,7 @@ use super::udf::{DateOrder, by_symbol, file_symbol, number, required, row_json, 
 use super::{Action, Outputs, Rule, Scope, Transform, note_frame, reject_frame, reject_frame_with};
 use crate::context::EpochContext;
 use crate::error::{Error, Result};
-use crate::relation::{AS_OF, Relation, Relations};
+use crate::relation::{AS_OF, Relation, Relations, SOURCE_AS_OF};
 use crate::schema::{BAR_KEY, Basis, bar_schema};
 
 /// Where a bar's symbol is read.
@@ -45,7 +45,8 @@ pub enum SymbolFrom {
 ///
 /// Any relation with a date or a time stamp and with open, high, low and close, under any of the names that
 /// [`bar_column`](crate::schema::bar_column) knows, or under those that [`Normalize::with_column`] gives.
-/// Columns of the source itself are used as well: `source_file` for the symbol, `source_seq` for the order.
+/// Columns of the source itself are used as well: `source_file` for the symbol, `source_seq` for the order, and `source_as_of`,
+/// which a replay of dead letters adds, for when a bar was learned.
 ///
 /// # Output
 ///
@@ -240,9 +241,13 @@ impl Normalize {
             };
             first.push(value.alias(format!("__{name}")));
         }
+        if self.interval.is_some() || mapped.get("interval").is_some() {
+            let no_time = lacks_time("__interval", "__timed").and(column("__ts").is_not_null());
+            refusals.push(no_time, needs_time("__interval"));
+        }
         let rows = input.frame.clone().select(first)?;
         let rows = rows.with_column("__reason", refusals.reason()?)?;
-        let mut second = self.parsed_columns(mapped, epoch)?;
+        let mut second = self.parsed_columns(mapped, &raw, epoch)?;
         second.push(column("__reason").alias("reason"));
         second.push(when(column("__reason").is_not_null(), row_json(&raw)).end()?.alias("payload"));
         second.push(column("__ts").is_null().and(column("__symbol").is_not_null()).alias("undated"));
@@ -255,7 +260,7 @@ impl Normalize {
     }
 
     /// The columns of the bar, but for the interval and what depends on it.
-    fn parsed_columns(&self, mapped: &Mapped, epoch: &EpochContext) -> Result<Vec<Expr>> {
+    fn parsed_columns(&self, mapped: &Mapped, raw: &Fields, epoch: &EpochContext) -> Result<Vec<Expr>> {
         let text = |name: &str, given: &Option<String>| {
             let given = given.as_ref().map(|it| lit(it.clone()));
             let column = mapped.get(name).map(|it| trimmed(column(it.name().clone())));
@@ -280,6 +285,10 @@ impl Normalize {
             Some(_) => get_field(column(format!("__{name}")), "ts"),
             None => lit(ScalarValue::TimestampMicrosecond(None, Some("UTC".into()))),
         };
+        let mut learned = vec![point(AS_OF), epoch.now_expr()];
+        if raw.iter().any(|it| it.name() == SOURCE_AS_OF) {
+            learned.insert(1, column(SOURCE_AS_OF));
+        }
         let mut out = vec![
             column("__symbol").alias("symbol"),
             column("__interval").alias("interval"),
@@ -300,7 +309,7 @@ impl Normalize {
             required(basis).alias("basis"),
             required(is_final).alias("is_final"),
             point("source_ts").alias("source_ts"),
-            required(coalesce(vec![point(AS_OF), epoch.now_expr()])).alias(AS_OF),
+            required(coalesce(learned)).alias(AS_OF),
         ]);
         Ok(out)
     }
@@ -513,6 +522,10 @@ impl Transform for Normalize {
         Ok(outputs)
     }
 
+    fn takes_source_as_of(&self) -> bool {
+        true
+    }
+
     fn remedy(&self) -> Option<&str> {
         Some(
             "the interval of its bars can only be told by their spacing, and for that the whole series must be there: give it, as in `interval = \"5m\"` or `interval = \"1wk\"`, or set mode = \"full\"",
@@ -653,8 +666,16 @@ fn ending(unit: IntervalUnit) -> &'static str {
 
 /// An intraday bar without a time of day cannot be placed.
 fn refuses_day() -> Expr {
-    let intraday = datafusion::functions::expr_fn::regexp_like(column("interval"), lit("^[0-9]+[smh]$"), None);
-    intraday.and(column("timed").is_not_true())
+    lacks_time("interval", "timed")
+}
+
+fn lacks_time(interval: &str, timed: &str) -> Expr {
+    let intraday = datafusion::functions::expr_fn::regexp_like(column(interval), lit("^[0-9]+[smh]$"), None);
+    intraday.and(column(timed).is_not_true())
+}
+
+fn needs_time(interval: &str) -> Expr {
+    concat(vec![lit("a bar of interval `"), column(interval), lit("` needs a time of day")])
 }
 
 fn position() -> Expr {
@@ -688,7 +709,7 @@ fn refused_for_interval(rows: &DataFrame, place: &str) -> Result<DataFrame> {
         column("interval").is_null(),
         lit("the interval cannot be recognised from the time stamps; give it with `interval`"),
     )
-    .otherwise(concat(vec![lit("a bar of interval `"), column("interval"), lit("` needs a time of day")]))?;
+    .otherwise(needs_time("interval"))?;
     let refused = refused.drop_columns(&["reason", "payload"])?;
     reject_frame(refused, place, position(), column("symbol"), reason)
 }

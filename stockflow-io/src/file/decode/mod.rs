@@ -1,12 +1,9 @@
 //! From the bytes of a file to rows of a scan: good rows go on, bad ones are refused with their place, and a file that is
 //! damaged as a whole gives none.
 
-mod cell;
-mod csv;
-mod fast;
-mod ndjson;
+mod again;
 mod parquet;
-mod rows;
+mod place;
 mod text;
 
 use std::sync::Mutex;
@@ -15,18 +12,14 @@ use arrow::record_batch::RecordBatch;
 use datafusion::error::DataFusionError;
 use tokio::sync::mpsc::Sender;
 
-pub(super) use cell::{Kind, grouped};
-pub(super) use csv::{CsvOptions, Layout, Step, next_record};
-pub(super) use ndjson::cells_of;
-pub(super) use rows::{Column, Reject, Shape};
+pub(super) use again::{Line, decode_again};
+pub(super) use place::letter;
 pub(super) use text::{TextJob, bad_start, without_bom};
 
 use super::open::ReadError;
 
 /// At most so many rows in a batch.
 const BATCH_ROWS: usize = 8192;
-/// A record may be so long; a longer one is broken.
-const MAX_RECORD: usize = 1 << 20;
 /// So many refused rows of one file are reported one by one; a file with more is not what it is said to be.
 const MAX_REJECTS: usize = 100_000;
 

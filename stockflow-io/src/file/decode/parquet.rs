@@ -18,16 +18,14 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 use stockflow_core::{Error, ErrorClass};
 
-use super::cell::shorten;
-use super::csv::payload;
-use super::rows::{Names, Place, Reject, Shape};
+use super::place::{Names, Place};
 use super::{BATCH_ROWS, MAX_REJECTS, Out};
 use crate::file::format::{Compression, FileFormat};
-use crate::file::infer::is_null_word;
 use crate::file::listing::version;
 use crate::file::open::{ReadError, range};
 use crate::file::pin::FilePin;
 use crate::location::{Location, origin};
+use crate::text::{Reject, Shape, is_null_word, payload, shorten};
 
 type Builder = ParquetRecordBatchStreamBuilder<ParquetReader>;
 
@@ -173,7 +171,7 @@ fn cast(
     }
     let n = if shape.wants_lines() { batch.num_rows() } else { 0 };
     let lines: Vec<i64> = (0..n).map(|n| (first + n as u64) as i64).collect();
-    let cast = shape.batch(place, batch.num_rows(), lines, |idx| arrays[idx].clone())?;
+    let cast = place.batch(shape, batch.num_rows(), lines, |idx| arrays[idx].clone())?;
     if bad.iter().all(Option::is_none) {
         return Ok((cast, Vec::new()));
     }

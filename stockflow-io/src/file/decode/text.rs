@@ -11,13 +11,12 @@ use futures::{StreamExt, TryStreamExt};
 use memchr::{memchr, memchr_iter, memrchr};
 use stockflow_core::{Error, ErrorClass};
 
-use super::csv::{CsvOptions, Layout, parse_records, payload};
-use super::ndjson::parse_lines;
-use super::rows::{Names, Place, Reject, Rows, Shape};
-use super::{MAX_RECORD, MAX_REJECTS, Out};
+use super::place::{Names, Place};
+use super::{MAX_REJECTS, Out};
 use crate::file::format::FileFormat;
 use crate::file::open::{Blocks, ReadError};
 use crate::location::origin;
+use crate::text::{CsvOptions, Layout, MAX_RECORD, Reject, Rows, Shape, parse_lines, parse_records, payload};
 
 /// Bytes that one task parses: bars of it make one batch, because slices of a larger one would each count all of its memory.
 const CHUNK: usize = 384 << 10;
@@ -184,7 +183,9 @@ impl Driver<'_> {
                 Some(layout) => parse_records(&chunk, line, eof, layout, &job.shape, &mut rows),
                 None => parse_lines(&chunk, line, eof, &job.shape, &mut rows),
             };
-            let (batches, rejects) = rows.finish(Place { file: &job.file, names: &names, idx: job.idx })?;
+            let mut rows = rows.finish()?;
+            let rejects = std::mem::take(&mut rows.rejects);
+            let batches = Place { file: &job.file, names: &names, idx: job.idx }.batches(&job.shape, rows)?;
             Ok(Parsed { batches, rejects, bytes, lines })
         })
     }

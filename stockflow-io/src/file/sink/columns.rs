@@ -7,6 +7,7 @@ use stockflow_core::{Error, Result};
 
 use crate::file::pin::ColumnPin;
 use crate::location::refuse;
+use crate::text::is_text;
 
 /// Columns in the form that the log keeps.
 pub(super) fn pins(schema: &Schema) -> Vec<ColumnPin> {
@@ -83,13 +84,6 @@ fn is_same(a: &DataType, b: &DataType) -> bool {
                 && a.iter().zip(b).all(|(a, b)| a.name() == b.name() && is_same(a.data_type(), b.data_type()))
         }
         (a, b) => a == b || (is_text(a) && is_text(b)),
-    }
-}
-
-pub(super) fn is_text(data_type: &DataType) -> bool {
-    match data_type {
-        DataType::Dictionary(_, values) => is_text(values),
-        other => other.is_string(),
     }
 }
 

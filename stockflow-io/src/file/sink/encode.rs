@@ -18,10 +18,10 @@ use stockflow_core::{Error, Result};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use super::log::DataFile;
-use super::{csv, ndjson};
 use crate::columnar::{ColumnarWriter, ParquetCompression, properties};
 use crate::file::format::FileFormat;
 use crate::location::{Location, origin, refuse};
+use crate::text::{write_csv, write_json};
 
 /// Rows of a row group: a tenth of a second of decoding, and the unit that readers share out.
 const ROW_GROUP: usize = 256 << 10;
@@ -138,8 +138,8 @@ async fn text(
 pub(crate) fn encode(format: FileFormat, batch: &RecordBatch, header: bool) -> Result<Vec<u8>, ArrowError> {
     let mut bytes = Vec::with_capacity(batch.num_rows() * 64);
     match format {
-        FileFormat::Csv => csv::write(batch, header, &mut bytes)?,
-        _ => ndjson::write(batch, &mut bytes)?,
+        FileFormat::Csv => write_csv(batch, header, &mut bytes)?,
+        _ => write_json(batch, &mut bytes)?,
     }
     Ok(bytes)
 }

@@ -3,10 +3,8 @@
 mod append;
 mod attempt;
 mod columns;
-mod csv;
 mod encode;
 mod log;
-mod ndjson;
 mod order;
 mod overwrite;
 mod segment;

@@ -14,9 +14,9 @@ use std::collections::{BTreeMap, HashSet};
 use arrow::datatypes::{DataType, TimeUnit};
 use stockflow_core::checkpoint::Checkpoint;
 
-use crate::file::decode::Kind;
 use crate::file::infer::unite;
 use crate::file::pin::ColumnPin;
+use crate::text::Kind;
 
 /// Between a file's version and the columns in its position.
 const MARK: &str = " columns=";

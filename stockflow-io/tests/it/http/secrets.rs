@@ -65,6 +65,8 @@ async fn no_error_event_or_recording_holds_a_secret() {
         .with_ansi(false)
         .with_writer(move || writer.clone())
         .finish();
+    // With one subscriber alone, an event that another thread comes upon first would be off for all of them.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     let _guard = tracing::subscriber::set_default(subscriber);
 
     let echo = || Trouble::information(KEY);

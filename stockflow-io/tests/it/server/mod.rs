@@ -8,7 +8,7 @@ pub(crate) mod script;
 mod alpha_vantage;
 mod daily;
 mod stooq;
-mod wire;
+pub(crate) mod wire;
 mod yahoo;
 
 use std::collections::HashMap;

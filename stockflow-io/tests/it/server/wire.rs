@@ -10,69 +10,69 @@ use url::{Url, form_urlencoded};
 use super::script::Trouble;
 
 /// A request.
-pub(super) struct Call {
-    pub(super) method: String,
-    pub(super) host: String,
-    pub(super) target: String,
+pub(crate) struct Call {
+    pub(crate) method: String,
+    pub(crate) host: String,
+    pub(crate) target: String,
     /// Names in lower case.
-    pub(super) headers: HashMap<String, String>,
-    pub(super) body: Vec<u8>,
+    pub(crate) headers: HashMap<String, String>,
+    pub(crate) body: Vec<u8>,
 }
 
 /// A reply.
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) headers: Vec<(String, String)>,
-    pub(super) body: Vec<u8>,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Call {
-    pub(super) fn path(&self) -> &str {
+    pub(crate) fn path(&self) -> &str {
         self.target.split('?').next().unwrap_or_default()
     }
 
-    pub(super) fn parameter(&self, name: &str) -> Option<String> {
+    pub(crate) fn parameter(&self, name: &str) -> Option<String> {
         let url = Url::parse("http://server").unwrap().join(&self.target).unwrap();
         url.query_pairs().find(|(other, _)| other == name).map(|(_, value)| value.into_owned())
     }
 
-    pub(super) fn field(&self, name: &str) -> Option<String> {
+    pub(crate) fn field(&self, name: &str) -> Option<String> {
         form_urlencoded::parse(&self.body).find(|(other, _)| other == name).map(|(_, value)| value.into_owned())
     }
 
-    pub(super) fn cookie(&self, name: &str) -> Option<&str> {
+    pub(crate) fn cookie(&self, name: &str) -> Option<&str> {
         let cookies = self.headers.get("cookie")?.split("; ");
         cookies.filter_map(|cookie| cookie.split_once('=')).find(|(other, _)| *other == name).map(|(_, value)| value)
     }
 
     /// The path's last part, without percent signs.
-    pub(super) fn symbol(&self) -> String {
+    pub(crate) fn symbol(&self) -> String {
         let last = self.path().rsplit('/').next().unwrap_or_default();
         percent_encoding::percent_decode_str(last).decode_utf8_lossy().into_owned()
     }
 }
 
 impl Answer {
-    pub(super) fn new(status: u16, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn new(status: u16, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
         Self { status, headers: vec![("Content-Type".into(), content_type.into())], body: body.into() }
     }
 
-    pub(super) fn json(status: u16, body: serde_json::Value) -> Self {
+    pub(crate) fn json(status: u16, body: serde_json::Value) -> Self {
         Self::new(status, "application/json;charset=utf-8", body.to_string())
     }
 
-    pub(super) fn redirect(status: u16, location: String) -> Self {
+    pub(crate) fn redirect(status: u16, location: String) -> Self {
         Self { status, headers: vec![("Location".into(), location)], body: Vec::new() }
     }
 
-    pub(super) fn with_header(mut self, name: &str, value: String) -> Self {
+    pub(crate) fn with_header(mut self, name: &str, value: String) -> Self {
         self.headers.push((name.into(), value));
         self
     }
 }
 
 /// The next request of a connection; nothing at its end.
-pub(super) async fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Call> {
+pub(crate) async fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Call> {
     let end = loop {
         match buffer.windows(4).position(|four| four == b"\r\n\r\n") {
             Some(end) => break end,
@@ -105,7 +105,7 @@ async fn more(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> bool {
 }
 
 /// Whether the connection goes on.
-pub(super) async fn write(
+pub(crate) async fn write(
     stream: &mut TcpStream,
     call: &Call,
     trouble: Option<&Trouble>,
