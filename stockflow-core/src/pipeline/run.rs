@@ -112,7 +112,7 @@ impl Pipeline {
     /// # Errors
     ///
     /// [`Error::Mismatch`] if pipeline, store and sinks do not belong together; [`Error::Fenced`] if another runner takes
-    /// over; [`Error::Interrupted`] on shutdown in the middle of an epoch; whatever source, transforms and sinks give, with
+    /// over; [`Error::Interrupted`] on shutdown in the middle of an epoch, unless the run is continuous; whatever source, transforms and sinks give, with
     /// the epoch and the step. An epoch that fails leaves nothing visible in transactional sinks and is run again.
     pub async fn run(&self, options: RunOptions) -> Result<RunReport> {
         let span = tracing::info_span!("stockflow.run", pipeline = %self.name);
@@ -136,12 +136,11 @@ impl Pipeline {
         let log = claim.await.map_err(|error| error.at(&self.name, 0, "claim"))?;
         let same = self.check_definition(&definition, &log.head, &options).await?;
         let mut runner = Runner::new(self, options, log, definition, same);
-        runner.strike(&KillPoint::AfterClaim)?;
-        runner.open_sinks().await?;
-        runner.strike(&KillPoint::AfterOpen)?;
-        runner.definition.save(&self.store).await?;
-        runner.release().await?;
-        runner.run().await?;
+        match runner.work().await {
+            // What goes on until it is stopped has come to its end: an open epoch is abandoned whole, and the next run's.
+            Err(error) if error.is_interrupted() && runner.options.continuous.is_some() => runner.finished = false,
+            done => done?,
+        }
         Ok(RunReport {
             pipeline: self.name.clone(),
             generation: runner.log.generation().0,
@@ -477,6 +476,16 @@ impl<'a> Runner<'a> {
                 Err(self.mismatch(format!("sink `{name}` holds {}, but the checkpoint store says {}", show(token), show(*expected))))
             }
         }
+    }
+
+    /// Everything after the claim.
+    async fn work(&mut self) -> Result<()> {
+        self.strike(&KillPoint::AfterClaim)?;
+        self.open_sinks().await?;
+        self.strike(&KillPoint::AfterOpen)?;
+        self.definition.save(&self.pipeline.store).await?;
+        self.release().await?;
+        self.run().await
     }
 
     async fn run(&mut self) -> Result<()> {

@@ -109,6 +109,22 @@ async fn an_outage_of_the_source_is_waited_out_and_the_run_goes_on() {
 }
 
 #[tokio::test]
+async fn a_stop_while_the_source_is_away_is_no_error() {
+    let world = cutting(10);
+    let (shutdown, run) = start(&world, SHORT);
+    world.push("AAA", &[(0, 1.0)]);
+    until(&world, 1).await;
+    // Somewhere within a plan that is tried again and again.
+    world.source.set_outage(u32::MAX);
+    world.push("AAA", &[(1, 2.0)]);
+    tokio::time::sleep(4 * SHORT).await;
+    shutdown.request();
+    let report = tokio::time::timeout(PATIENCE, run).await.unwrap().unwrap().unwrap();
+    assert_eq!(report.epochs.len(), 1);
+    assert!(report.interrupted);
+}
+
+#[tokio::test]
 async fn a_long_run_remembers_its_last_epochs() {
     let world = World::new();
     let (shutdown, run) = start(&world, Duration::from_millis(1));

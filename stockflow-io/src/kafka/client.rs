@@ -28,18 +28,11 @@ pub(super) struct Ear {
     complaint: Mutex<Option<Failure>>,
     /// The first message that could not be delivered.
     undelivered: Mutex<Option<Failure>>,
-    /// The answer to a commit of offsets.
-    committed: Mutex<Option<KafkaResult<()>>>,
 }
 
 impl Ear {
     fn new(options: &KafkaOptions) -> Self {
-        Self {
-            options: options.clone(),
-            complaint: Mutex::default(),
-            undelivered: Mutex::default(),
-            committed: Mutex::default(),
-        }
+        Self { options: options.clone(), complaint: Mutex::default(), undelivered: Mutex::default() }
     }
 
     /// What somebody must mend, if the client complains of such a thing.
@@ -93,11 +86,7 @@ impl ClientContext for Ear {
     }
 }
 
-impl ConsumerContext for Ear {
-    fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
-        *lock(&self.committed) = Some(result);
-    }
-}
+impl ConsumerContext for Ear {}
 
 impl ProducerContext for Ear {
     type DeliveryOpaque = ();
@@ -277,20 +266,21 @@ pub(super) fn next_offsets(topic: &str, next: &[(i32, i64)]) -> Result<TopicPart
     Ok(list)
 }
 
-/// Commits offsets and waits for the answer.
+/// Commits offsets, and waits until the brokers say them: what became of a commit the client does not tell.
 pub(super) fn commit_offsets(reader: &Reader, offsets: &TopicPartitionList, timeout: Duration) -> Result<(), Failure> {
     let end = Instant::now() + timeout;
-    lock(&reader.ear().committed).take();
     reader.commit(offsets, rdkafka::consumer::CommitMode::Async).map_err(|error| Failure::of(&error))?;
+    let wanted = offsets.to_topic_map();
     loop {
-        reader.poll(Duration::from_millis(20));
-        if let Some(result) = lock(&reader.ear().committed).take() {
-            return result.map_err(|error| Failure::of(&error));
+        let left = end.saturating_duration_since(Instant::now());
+        let told = insist(reader, left, |time| reader.committed_offsets(offsets.clone(), time))?;
+        if told.to_topic_map() == wanted {
+            return Ok(());
         }
-        if Instant::now() >= end {
-            let told = reader.ear().complaint().unwrap_or_else(|| Failure::told(Code::OperationTimedOut, ""));
-            return Err(no_answer(timeout, &told));
+        if left.is_zero() {
+            return Err(no_answer(timeout, &Failure::transient("the group still has other offsets")));
         }
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 

@@ -255,7 +255,9 @@ async fn the_group_is_told_and_may_be_anything() {
     let group = format!("{topic}-group");
     let source = source(&broker, &topic).with_group(&group);
     let read = read_from(&source, &Checkpoint::new(), &EpochLimit::default(), COUNT).await.unwrap();
+    let start = Instant::now();
     source.commit(&read.outcome.reached).await.unwrap();
+    assert!(start.elapsed() < Duration::from_secs(8), "the brokers' answer was heard: {:?}", start.elapsed());
     let told = broker.committed(&group, &topic, 2);
     assert_eq!(told[&0], Offset::Offset(7));
 }
