@@ -34,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const BACKOFF: Backoff = Backoff {
     initial: Duration::from_millis(50),
     max: Duration::from_millis(500),
-    deadline: Some(Duration::from_secs(120)),
+    deadline: Some(Duration::from_secs(300)),
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -17,7 +17,7 @@ use super::listener::Listener;
 /// The file with what the child is to do.
 const ORDERS: &str = "STOCKFLOW_MATRIX_ORDERS";
 /// A child that takes longer hangs.
-const PATIENCE: Duration = Duration::from_secs(150);
+const PATIENCE: Duration = Duration::from_secs(330);
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Orders {
