@@ -112,8 +112,9 @@ impl Pipeline {
     /// # Errors
     ///
     /// [`Error::Mismatch`] if pipeline, store and sinks do not belong together; [`Error::Fenced`] if another runner takes
-    /// over; [`Error::Interrupted`] on shutdown in the middle of an epoch, unless the run is continuous; whatever source, transforms and sinks give, with
-    /// the epoch and the step. An epoch that fails leaves nothing visible in transactional sinks and is run again.
+    /// over; [`Error::Interrupted`] on shutdown in the middle of an epoch, unless the run is continuous; whatever source,
+    /// transforms and sinks give, with the epoch and the step. An epoch that fails leaves nothing visible in transactional
+    /// sinks and is run again.
     pub async fn run(&self, options: RunOptions) -> Result<RunReport> {
         let span = tracing::info_span!("stockflow.run", pipeline = %self.name);
         let result = self.run_inner(options).instrument(span).await;
