@@ -1,5 +1,6 @@
 # shellcheck shell=bash disable=SC2154
-# Apache Kafka 4.1 in KRaft mode, from the jars of Maven Central: one broker, or three with STOCKFLOW_KAFKA_BROKERS=3.
+# Apache Kafka 4.1 in KRaft mode, from the jars of Maven Central: one broker, or three with STOCKFLOW_KAFKA_BROKERS=3, of which
+# STOCKFLOW_KAFKA_KILL=1 lets `kill` end the first alone.
 #
 # Two listeners: PLAINTEXT (superuser, for the tests' own set-up) and SASL_SSL with SCRAM-SHA-256 and -512, whose users have rules:
 #
@@ -123,7 +124,7 @@ kafka_up() {
       spawn "kafka-$id" "$JAVA_HOME/bin/java" -Xms384m -Xmx512m -XX:+UseG1GC -Djava.awt.headless=true -Dlog4j2.configurationFile="$DIR/log4j2.properties" \
         -Djava.io.tmpdir="$DIR/data-$id" -cp "$DIR/lib/*" kafka.Kafka "$DIR/server-$id.properties"
   done
-  for id in $(kafka_brokers); do wait_for 90 "kafka-$id" kafka_ask "$(port "kafka-plain-$id")" || return 1; done
+  for id in $(kafka_brokers); do wait_for 180 "kafka-$id" kafka_ask "$(port "kafka-plain-$id")" || return 1; done
   [ ! -s "$DIR/ready" ] || return 0
   kafka_rules && echo yes >"$DIR/ready"
 }
@@ -137,7 +138,7 @@ kafka_rules() {
 
 kafka_status() { kafka_answers; }
 kafka_down() { local id; for id in $(kafka_brokers); do halt "kafka-$id" TERM 10; done; }
-kafka_kill() { local id; for id in $(kafka_brokers); do halt "kafka-$id" KILL; done; }
+kafka_kill() { local id; for id in ${STOCKFLOW_KAFKA_KILL:-$(kafka_brokers)}; do halt "kafka-$id" KILL; done; }
 
 kafka_env() {
   cat <<ENV

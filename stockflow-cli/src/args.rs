@@ -513,7 +513,7 @@ pub(crate) enum DbCommand {
 /// `stockflow topics`
 #[derive(Debug, Subcommand)]
 pub(crate) enum TopicsCommand {
-    /// Make topics that are missing and add partitions that are missing; say what else differs from the file
+    /// Make topics that are missing, add partitions and access rules that are missing; say what else differs from the file
     Apply(PipelineArgs),
     /// Say where topics differ from the file, and change nothing; exit code 1 if one does
     Check(PipelineArgs),

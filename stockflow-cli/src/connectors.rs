@@ -15,6 +15,7 @@ use stockflow_core::pipeline::{Builder, SinkStep};
 use stockflow_core::schema::{action_schema, bar_schema, symbol_schema};
 use stockflow_core::sink::{Sink, WriteMode};
 use stockflow_core::source::Source;
+use stockflow_core::token::SinkId;
 use stockflow_core::transform::Interval;
 use stockflow_io::ParquetCompression;
 use stockflow_io::console::{ConsoleFormat, ConsoleSink};
@@ -178,11 +179,11 @@ impl SourceConfig {
         }
     }
 
-    /// The topics that `stockflow topics` looks after.
-    pub(crate) fn topics(&self) -> Vec<Topic<'_>> {
+    /// The topic that `stockflow topics` looks after.
+    pub(crate) fn topic(&self) -> Option<Topic<'_>> {
         match self {
-            Self::Kafka(config) => config.topics(),
-            _ => Vec::new(),
+            Self::Kafka(config) => Some(config.topic()),
+            _ => None,
         }
     }
 
@@ -675,11 +676,11 @@ impl SinkConfig {
         }
     }
 
-    /// The topics that `stockflow topics` looks after.
-    pub(crate) fn topics(&self) -> Vec<Topic<'_>> {
+    /// The topic that `stockflow topics` looks after.
+    pub(crate) fn topic(&self, sink: &SinkId) -> Option<Topic<'_>> {
         match self {
-            Self::Kafka(config) => config.topics(),
-            _ => Vec::new(),
+            Self::Kafka(config) => Some(config.topic(sink)),
+            _ => None,
         }
     }
 

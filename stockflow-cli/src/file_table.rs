@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 use datafusion::datasource::TableProvider;
 use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
 use datafusion::error::DataFusionError;
@@ -68,15 +69,37 @@ pub(crate) async fn open(session: &SessionContext, path: &str) -> Outcome<Arc<dy
         Format::Csv => {
             let delimiter = if kind.is_tabbed { b'\t' } else { delimiter(path, kind.compression).await? };
             let options = CsvReadOptions::new().file_extension(&suffix).file_compression_type(kind.compression);
-            session.read_csv(paths, options.delimiter(delimiter)).await?
+            let options = options.delimiter(delimiter);
+            let frame = session.read_csv(paths.clone(), options.clone()).await?;
+            match with_text_for_nothing(frame.schema().as_arrow()) {
+                Some(schema) => session.read_csv(paths, options.schema(&schema)).await?,
+                None => frame,
+            }
         }
         Format::Ndjson => {
             let options = JsonReadOptions::default().file_extension(&suffix).file_compression_type(kind.compression);
-            session.read_json(paths, options).await?
+            let frame = session.read_json(paths.clone(), options.clone()).await?;
+            match with_text_for_nothing(frame.schema().as_arrow()) {
+                Some(schema) => session.read_json(paths, options.schema(&schema)).await?,
+                None => frame,
+            }
         }
         Format::Parquet => session.read_parquet(paths, ParquetReadOptions::default().file_extension(&suffix)).await?,
     };
     Ok(frame.into_view())
+}
+
+/// A column without a value among the rows that types are guessed from would be NULL throughout: it is text instead.
+fn with_text_for_nothing(schema: &Schema) -> Option<Schema> {
+    let is_nothing = |field: &Field| field.data_type().is_null();
+    if !schema.fields().iter().any(|field| is_nothing(field)) {
+        return None;
+    }
+    let typed = |field: &FieldRef| match is_nothing(field) {
+        true => Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8)),
+        false => Arc::clone(field),
+    };
+    Some(Schema::new(schema.fields().iter().map(typed).collect::<Vec<_>>()))
 }
 
 /// The listing keeps only names that end like the one that was given.

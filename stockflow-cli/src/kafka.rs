@@ -7,9 +7,10 @@ use std::time::Duration;
 use arrow::datatypes::{DataType, Field, Schema};
 use stockflow_core::relation::RelationSchema;
 use stockflow_core::schema::{ACTION_KEY, action_schema, bar_relation};
+use stockflow_core::token::SinkId;
 use stockflow_io::kafka::{
-    KafkaCompression, KafkaFormat, KafkaOptions, KafkaSink, KafkaSource, KafkaStart, SaslMechanism, SchemaRegistry,
-    TopicDifference, TopicSpec, apply_topics, check_topics,
+    AccessRule, KafkaCompression, KafkaFormat, KafkaOptions, KafkaSink, KafkaSource, KafkaStart, Operation, Resource,
+    SaslMechanism, SchemaRegistry, TopicAccess, TopicDifference, TopicSpec, apply_topics, check_topics,
 };
 
 use crate::config::{SecretRef, Section};
@@ -27,6 +28,8 @@ struct Place {
     partitions: Option<i32>,
     replication: Option<i32>,
     settings: BTreeMap<String, String>,
+    readers: Option<Vec<String>>,
+    writers: Option<Vec<String>>,
 }
 
 /// A topic as it should be.
@@ -83,6 +86,8 @@ impl Place {
             partitions: count("partitions"),
             replication: count("replication"),
             settings: section.pairs("topic_settings").unwrap_or_default().into_iter().collect(),
+            readers: principals(section, "topic_readers"),
+            writers: principals(section, "topic_writers"),
             options,
             password,
             key_password,
@@ -96,14 +101,41 @@ impl Place {
     }
 
     fn topic(&self) -> Topic<'_> {
+        let access = TopicAccess { readers: self.readers.clone(), writers: self.writers.clone(), besides: Vec::new() };
         let spec = TopicSpec {
             name: self.topic.clone(),
             partitions: self.partitions,
             replication: self.replication,
             settings: self.settings.clone(),
+            access,
+            token_topic: None,
         };
         Topic { options: &self.options, spec }
     }
+}
+
+/// Names of users, in Kafka's words.
+fn principals(section: &Section<'_>, key: &'static str) -> Option<Vec<String>> {
+    let names = section.texts(key)?;
+    if let Some(name) =
+        names.iter().find(|name| !name.split_once(':').is_some_and(|(kind, name)| !kind.is_empty() && !name.is_empty()))
+    {
+        section.problem(key, format!("names `{name}`; write it as Kafka does, `User:NAME`"));
+    }
+    Some(names)
+}
+
+/// The rules for each of some users.
+fn rules(principals: &[String], wanted: &[(Resource, Operation)]) -> Vec<AccessRule> {
+    let of = |principal: &String| {
+        let rule = |(resource, operation): &(Resource, Operation)| AccessRule {
+            resource: resource.clone(),
+            principal: principal.clone(),
+            operation: *operation,
+        };
+        wanted.iter().map(rule).collect::<Vec<_>>()
+    };
+    principals.iter().flat_map(of).collect()
 }
 
 /// The columns of messages.
@@ -200,8 +232,13 @@ impl KafkaSourceConfig {
         secrets
     }
 
-    pub(crate) fn topics(&self) -> Vec<Topic<'_>> {
-        vec![self.place.topic()]
+    /// Who reads the topic runs this pipeline: it needs the group, too.
+    pub(crate) fn topic(&self) -> Topic<'_> {
+        let mut topic = self.place.topic();
+        if let (Some(readers), Some(group)) = (&self.place.readers, &self.group) {
+            topic.spec.access.besides = rules(readers, &[(Resource::Group(group.clone()), Operation::Read)]);
+        }
+        topic
     }
 
     fn declared(&self) -> RelationSchema {
@@ -298,8 +335,20 @@ impl KafkaSinkConfig {
         self.place.secrets()
     }
 
-    pub(crate) fn topics(&self) -> Vec<Topic<'_>> {
-        vec![self.place.topic()]
+    /// Who writes the topic runs this pipeline: it needs the sink's tokens and transactions, too.
+    pub(crate) fn topic(&self, sink: &SinkId) -> Topic<'_> {
+        let mut topic = self.place.topic();
+        if let Some(writers) = &self.place.writers {
+            let tokens = self.build().token_topic().to_owned();
+            let needed = [
+                (Resource::Topic(tokens.clone()), Operation::Read),
+                (Resource::Topic(tokens.clone()), Operation::Write),
+                (Resource::TransactionalId(sink.to_string()), Operation::Write),
+            ];
+            topic.spec.access.besides = rules(writers, &needed);
+            topic.spec.token_topic = Some(tokens);
+        }
+        topic
     }
 
     pub(crate) fn build(&self) -> KafkaSink {
@@ -314,9 +363,7 @@ impl KafkaSinkConfig {
 
     /// Whether the brokers answer and the topic is there.
     pub(crate) async fn probe(&self) -> Outcome<String> {
-        let mut spec = self.place.topic().spec;
-        (spec.partitions, spec.replication) = (None, None);
-        spec.settings.clear();
+        let spec = TopicSpec { name: self.place.topic.clone(), ..TopicSpec::default() };
         let differences = check_topics(&self.place.options, &[spec]).await?;
         match differences.into_iter().next() {
             Some(difference) => Err(crate::exit::Failure::usage(difference.to_string())),

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stockflow_core::history::History;
-use stockflow_core::pipeline::{Guarantee, LatePolicy, Mode};
+use stockflow_core::pipeline::{DEAD_LETTER_SINK, Guarantee, LatePolicy, Mode};
 use stockflow_core::schema::Basis;
 use stockflow_core::source::Source;
+use stockflow_core::token::SinkId;
 
 use super::interpolate::{Env, Variable, interpolate};
 use super::problem::{ConfigError, Problems};
@@ -218,8 +219,10 @@ impl PipelineConfig {
 
     /// The topics that it reads and writes.
     pub(crate) fn topics(&self) -> Vec<Topic<'_>> {
-        let sinks = self.sinks.iter().map(|sink| &sink.sink).chain(&self.dead_letters);
-        self.source.topics().into_iter().chain(sinks.flat_map(SinkConfig::topics)).collect()
+        let id = |name: &str| SinkId::new(self.name.clone(), name);
+        let sinks = self.sinks.iter().map(|sink| (id(&sink.name), &sink.sink));
+        let all = sinks.chain(self.dead_letters.iter().map(|sink| (id(DEAD_LETTER_SINK), sink)));
+        self.source.topic().into_iter().chain(all.filter_map(|(id, sink)| sink.topic(&id))).collect()
     }
 
     /// Field and place of each secret.

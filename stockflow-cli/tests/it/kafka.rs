@@ -59,11 +59,48 @@ fn topics_are_made_filled_and_read() {
 }
 
 #[test]
+fn who_may_read_and_write_is_a_part_of_the_file() {
+    let Some(brokers) = broker("kafka access rules") else { return };
+    let secured = ["STOCKFLOW_TEST_KAFKA_TLS", "STOCKFLOW_TEST_KAFKA_CA"].map(|name| std::env::var(name).ok());
+    let [Some(tls), Some(ca)] = secured else {
+        leave_out("kafka access rules", "STOCKFLOW_TEST_KAFKA_TLS and …_CA are not set, see scripts/services");
+        return;
+    };
+    let place = Place::with_few_bars();
+    let topic = format!("it-cli-access-{}", std::process::id());
+    pipelines(&place, &brokers, &topic);
+    // A file for whoever makes the topic, and one for a user without any right of its own.
+    for (name, who) in [("in", "topic_writers"), ("out", "topic_readers")] {
+        let plain = format!("brokers = '{brokers}'\n");
+        let rules = format!("{plain}{who} = ['User:stranger']\n");
+        let login = format!(
+            "brokers = '{tls}'\nca = '{ca}'\nuser = 'stranger'\npassword = 'env:STOCKFLOW_TEST_KAFKA_PASSWORD'\n"
+        );
+        let file = place.read(&format!("{name}.toml"));
+        assert!(file.contains(&plain), "{file}");
+        place.write(&format!("{name}.toml"), &file.replace(&plain, &rules));
+        place.write(&format!("{name}-as-stranger.toml"), &file.replace(&plain, &login));
+    }
+    place.run(["topics", "apply", "in.toml"]).ok().prints("as the file says");
+    place.run(["topics", "check", "in.toml"]).ok();
+    place.run(["run", "in-as-stranger.toml"]).ok();
+    place.run(["run", "out-as-stranger.toml"]).code(1).says("grant the user Read and Describe");
+    let said = place.run(["topics", "check", "out.toml"]).code(1);
+    said.prints(&format!("no rule says that `User:stranger` may Read topic `{topic}`"));
+    place.run(["topics", "apply", "out.toml"]).ok();
+    place.run(["run", "out-as-stranger.toml"]).ok();
+    let said = place.run(["sql", "SELECT count(*) AS n FROM p", "-f", "p=bars", "--json"]).ok();
+    assert_eq!(said.json()[0]["n"], 240, "{said:?}");
+    place.write("other.toml", &place.read("out.toml").replace("User:stranger", "User:reader"));
+    place.run(["topics", "check", "other.toml"]).code(1).prints("`User:stranger` may Read it, and is not named");
+}
+
+#[test]
 fn what_is_wrong_with_a_table_is_told() {
     let place = Place::empty();
     place.write(
         "p.toml",
-        "name = 'x'\n[source]\ntype = 'kafka'\ntopic = 't'\nuser = 'me'\nformat = 'avro'\nkey = ['symbol']\n\
+        "name = 'x'\n[source]\ntype = 'kafka'\ntopic = 't'\nuser = 'me'\ntopic_readers = ['me']\nformat = 'avro'\nkey = ['symbol']\n\
          [[sink]]\nname = 's'\ntype = 'kafka'\nbrokers = 'a:1'\ntopic = 't'\nformat = 'avro'\npassword = 'hunter2'\nclient_key = 'k'\n",
     );
     let said = place.run(["validate", "p.toml"]).code(2);
@@ -71,6 +108,7 @@ fn what_is_wrong_with_a_table_is_told() {
         "`source.brokers` is missing",
         "`source.schema` is missing: a topic has no columns of its own",
         "`source.password` is missing beside `user`",
+        "`source.topic_readers` names `me`; write it as Kafka does, `User:NAME`",
         "`source.registry` is missing",
         "`sink[0].format` cannot be `avro`",
         "`sink[0].password` must say where the secret is kept",

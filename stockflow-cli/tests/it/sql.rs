@@ -41,6 +41,22 @@ fn files_are_tables() {
 }
 
 #[test]
+fn a_column_whose_first_value_comes_late_has_it() {
+    let place = Place::empty();
+    let (mut csv, mut ndjson) = (String::from("n,note\n"), String::new());
+    for n in 0..3000 {
+        csv.push_str(&format!("{n},\n"));
+        ndjson.push_str(&format!("{{\"n\":{n},\"note\":null}}\n"));
+    }
+    place.write("a.csv", &format!("{csv}3000,late\n"));
+    place.write("b.ndjson", &format!("{ndjson}{{\"n\":3000,\"note\":\"late\"}}\n"));
+    for file in ["a.csv", "b.ndjson"] {
+        let query = "SELECT n, note FROM t WHERE note <> ''";
+        place.run(["sql", query, "-f", &format!("t={file}"), "--format", "csv"]).ok().prints("n,note\n3000,late\n");
+    }
+}
+
+#[test]
 fn rows_come_in_every_format_and_into_files() {
     let place = Place::empty();
     let query = "SELECT * FROM (VALUES (1, 'a'), (2, NULL)) AS t(n, s)";

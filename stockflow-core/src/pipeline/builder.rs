@@ -126,7 +126,7 @@ pub struct Pipeline {
 }
 
 /// The name of the dead-letter sink: no other sink may have it.
-pub(crate) const DEAD_LETTER_SINK: &str = "dead_letters";
+pub const DEAD_LETTER_SINK: &str = "dead_letters";
 
 impl Pipeline {
     /// Begins a pipeline.

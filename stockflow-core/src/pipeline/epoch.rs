@@ -1064,7 +1064,11 @@ async fn scan_once(
             context.session.read_table(Arc::new(table))?
         } else {
             let frame = context.session.read_table(table)?;
-            let (frame, n_rows) = spool::share_counted(context, frame, &|rows| progress.rows(rows)).await?;
+            let seen = |batch: &RecordBatch| {
+                progress.rows(batch.num_rows() as u64);
+                Ok(())
+            };
+            let (frame, n_rows) = spool::share_seen(context, frame, &seen).await?;
             rows.insert(name.clone(), n_rows);
             metrics::counter!(telemetry::ROWS_READ, "pipeline" => pipeline.name.clone()).increment(n_rows);
             frame

@@ -1,15 +1,18 @@
 //! One row a key within an epoch: the highest version wins, and of equal versions the later position.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch};
+use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Field, Schema};
+use datafusion::common::hash_utils::{RandomState, create_hashes};
 use datafusion::functions_aggregate::expr_fn::count;
 use datafusion::functions_window::expr_fn::row_number;
 use datafusion::logical_expr::{Expr, ExprFunctionExt, ident, lit};
 use datafusion::prelude::DataFrame;
 use futures::TryStreamExt;
 
+use super::spool::share_seen;
 use crate::context::EpochContext;
 use crate::error::Result;
 use crate::relation::Relation;
@@ -21,7 +24,7 @@ const PLACE: &str = "__place";
 
 /// The relation with one row a key, computed once. Rows with a NULL in their key have no identity and all stay.
 ///
-/// Where no key stands twice (the rule) it costs one grouping, and nothing where the step before promises it.
+/// Where no key stands twice (the rule) it costs a hash of each key, and nothing where the step before promises it.
 ///
 /// # Errors
 ///
@@ -30,7 +33,14 @@ pub(crate) async fn latest(epoch: &EpochContext, name: &str, relation: &Relation
     if relation.key.is_empty() || relation.unique {
         return Ok(relation.clone());
     }
-    let rows = epoch.share(relation.frame.clone()).await?;
+    let keys = Keys::of(relation);
+    let rows = match epoch.planning {
+        true => relation.frame.clone(),
+        false => share_seen(epoch, relation.frame.clone(), &|batch| keys.add(batch)).await?.0,
+    };
+    if !epoch.planning && keys.are_unique() {
+        return Ok(relation.with_frame(rows).with_unique_keys());
+    }
     let named = relation.key.iter().map(|column| ident(column).is_not_null());
     let Some(named) = named.reduce(Expr::and) else { return Ok(relation.clone()) };
     let key: Vec<Expr> = relation.key.iter().map(ident).collect();
@@ -66,6 +76,48 @@ pub(crate) async fn latest(epoch: &EpochContext, name: &str, relation: &Relation
     Ok(relation.with_frame(epoch.share(frame).await?).with_unique_keys())
 }
 
+/// Hashes of the keys that pass by: as long as no two are equal, no two keys are.
+struct Keys {
+    columns: Vec<String>,
+    hashes: Mutex<Vec<u64>>,
+}
+
+impl Keys {
+    /// So many hashes are kept at most: 64 MiB. Beyond that keys are grouped, which may go to disk.
+    const MOST: usize = 8 << 20;
+
+    fn of(relation: &Relation) -> Self {
+        Self { columns: relation.key.clone(), hashes: Mutex::default() }
+    }
+
+    fn add(&self, batch: &RecordBatch) -> Result<()> {
+        let columns: Vec<ArrayRef> =
+            self.columns.iter().filter_map(|name| batch.column_by_name(name)).map(Arc::clone).collect();
+        let mut found = vec![0; batch.num_rows()];
+        create_hashes(&columns, &RandomState::default(), &mut found)?;
+        // A row whose key has a NULL is like no other.
+        let nulls = columns.iter().fold(None, |all: Option<NullBuffer>, column| {
+            NullBuffer::union(all.as_ref(), column.logical_nulls().as_ref())
+        });
+        if let Some(nulls) = nulls.filter(|nulls| nulls.null_count() > 0) {
+            let mut named = nulls.iter();
+            found.retain(|_| named.next() == Some(true));
+        }
+        let mut hashes = self.hashes.lock().unwrap_or_else(PoisonError::into_inner);
+        if hashes.len() <= Self::MOST {
+            hashes.append(&mut found);
+        }
+        Ok(())
+    }
+
+    /// Whether it is certain that no key stood twice.
+    fn are_unique(&self) -> bool {
+        let mut hashes = self.hashes.lock().unwrap_or_else(PoisonError::into_inner);
+        hashes.sort_unstable();
+        hashes.len() <= Self::MOST && hashes.windows(2).all(|pair| pair.first() != pair.last())
+    }
+}
+
 /// The rows with a running number: partition after partition, as the source gave them.
 async fn numbered(epoch: &EpochContext, rows: DataFrame) -> Result<DataFrame> {
     let schema = Arc::new(rows.schema().as_arrow().clone());
@@ -83,4 +135,38 @@ async fn numbered(epoch: &EpochContext, rows: DataFrame) -> Result<DataFrame> {
         }
     }
     epoch.table(with_row, vec![batches])
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Float64Array, StringArray};
+
+    use super::*;
+
+    fn are_unique(batches: &[(&[Option<&str>], &[Option<i64>])]) -> bool {
+        let keys = Keys { columns: vec!["symbol".into(), "n".into()], hashes: Mutex::default() };
+        for (symbols, numbers) in batches {
+            let symbols = Arc::new(StringArray::from(symbols.to_vec())) as ArrayRef;
+            let beside = Arc::new(Float64Array::from(vec![1.0; symbols.len()])) as ArrayRef;
+            let numbers = Arc::new(Int64Array::from(numbers.to_vec())) as ArrayRef;
+            let columns = [("symbol", symbols, true), ("close", beside, true), ("n", numbers, true)];
+            keys.add(&RecordBatch::try_from_iter_with_nullable(columns).unwrap()).unwrap();
+        }
+        keys.are_unique()
+    }
+
+    #[test]
+    fn a_key_that_stands_twice_is_noticed_in_any_batch() {
+        let first: (&[_], &[_]) = (&[Some("A"), Some("A"), Some("B")], &[Some(1), Some(2), Some(1)]);
+        assert!(are_unique(&[]));
+        assert!(are_unique(&[first]));
+        assert!(!are_unique(&[(&[Some("A"), Some("A")], &[Some(1), Some(1)])]));
+        assert!(!are_unique(&[first, (&[Some("C"), Some("B")], &[Some(1), Some(1)])]));
+    }
+
+    #[test]
+    fn a_key_with_a_null_is_like_no_other() {
+        assert!(are_unique(&[(&[None, None, Some("A"), Some("A")], &[Some(1), Some(1), None, None])]));
+        assert!(!are_unique(&[(&[None, Some("A"), Some("A"), Some("A")], &[Some(1), None, Some(1), Some(1)])]));
+    }
 }

@@ -29,7 +29,7 @@ pub(crate) mod spool;
 mod state;
 mod status;
 
-pub use builder::{Builder, LatePolicy, Mode, Pipeline, SinkStep, Step};
+pub use builder::{Builder, DEAD_LETTER_SINK, LatePolicy, Mode, Pipeline, SinkStep, Step};
 pub use continuous::Continuous;
 pub use describe::{Description, RelationDescription, SinkDescription, StepDescription};
 pub use guarantee::{Guarantee, derive_guarantee};

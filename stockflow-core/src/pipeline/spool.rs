@@ -28,15 +28,14 @@ const MEMORY: usize = 1 << 30;
 
 /// Computes a frame once; its partitions and their order stay.
 pub(crate) async fn share(epoch: &EpochContext, frame: DataFrame) -> Result<DataFrame> {
-    share_counted(epoch, frame, &|_| ()).await.map(|(frame, _)| frame)
+    share_seen(epoch, frame, &|_| Ok(())).await.map(|(frame, _)| frame)
 }
 
-/// Like [`share`]; tells how many rows there are, batch by batch and in all.
-pub(crate) async fn share_counted(
-    epoch: &EpochContext,
-    frame: DataFrame,
-    seen: &(dyn Fn(u64) + Sync),
-) -> Result<(DataFrame, u64)> {
+/// What is shown each batch that passes by.
+pub(crate) type Seen<'s> = &'s (dyn Fn(&RecordBatch) -> Result<()> + Sync);
+
+/// Like [`share`]; shows the rows as they come, and tells how many there are.
+pub(crate) async fn share_seen(epoch: &EpochContext, frame: DataFrame, seen: Seen<'_>) -> Result<(DataFrame, u64)> {
     let planned = frame.schema().as_arrow().clone();
     let streams = frame.execute_stream_partitioned().await?;
     let schema = as_delivered(planned, streams.first().map(|stream| stream.schema()));
@@ -84,14 +83,14 @@ async fn keep(
     epoch: &EpochContext,
     schema: SchemaRef,
     mut stream: SendableRecordBatchStream,
-    seen: &(dyn Fn(u64) + Sync),
+    seen: Seen<'_>,
 ) -> Result<Part> {
     let mut part = Part { schema: Arc::clone(&schema), batches: Vec::new(), file: None, rows: 0 };
     let mut writer: Option<StreamWriter<File>> = None;
     while let Some(batch) = stream.next().await {
         let batch = RecordBatch::try_new(Arc::clone(&schema), batch?.columns().to_vec())?;
         part.rows += batch.num_rows() as u64;
-        seen(batch.num_rows() as u64);
+        seen(&batch)?;
         if let Some(writer) = &mut writer {
             writer.write(&batch)?;
             continue;
@@ -199,7 +198,7 @@ mod tests {
             let epoch = EpochContext::new("test", session, chrono::Utc::now());
             let parts = vec![part(0), part(1_000)];
             let frame = epoch.table(parts[0][0].schema(), parts.clone()).unwrap();
-            let (shared, rows) = share_counted(&epoch, frame, &|_| ()).await.unwrap();
+            let (shared, rows) = share_seen(&epoch, frame, &|_| Ok(())).await.unwrap();
             assert_eq!(rows, 600);
             let plan = shared.clone().create_physical_plan().await.unwrap();
             assert_eq!(plan.name() == "StreamingTableExec", on_disk, "{bytes} bytes: {}", plan.name());

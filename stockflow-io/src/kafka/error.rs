@@ -146,6 +146,9 @@ fn next_step(code: Code) -> Option<&'static str> {
         Code::UnknownTopic | Code::UnknownTopicOrPartition => {
             "create the topic (`stockflow topics apply`), or check its name"
         }
+        Code::SecurityDisabled => {
+            "set `authorizer.class.name` for the brokers, or leave `topic_readers` and `topic_writers` out"
+        }
         Code::UnknownMemberId => "others read in its name: choose another `group`",
         Code::MessageSizeTooLarge => "raise the topic's `max.message.bytes`",
         _ => return None,

@@ -30,6 +30,7 @@
 //!
 //! `scripts/services up kafka` starts a broker, and `scripts/services env kafka` says where it is.
 
+mod access;
 mod client;
 mod decode;
 mod encode;
@@ -48,6 +49,7 @@ mod spool;
 mod token;
 mod topics;
 
+pub use access::{AccessRule, Operation, Resource, TopicAccess};
 pub use decode::KafkaFormat;
 pub use options::{KafkaOptions, SaslMechanism};
 pub use registry::SchemaRegistry;

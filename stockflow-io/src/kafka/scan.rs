@@ -190,9 +190,17 @@ impl KafkaScan {
     fn read(&self, ranges: &[usize], projection: &[usize], schema: &SchemaRef, out: &Out) -> Result<(), Stop> {
         let mut reading = Reading::start(self, ranges)?;
         let mut rows = Batch::new(self, projection, schema);
-        let mut heard = Instant::now();
+        // When the last message came: not asked of the clock for each of them.
+        let (mut heard, mut hears) = (Instant::now(), false);
         while !reading.open.is_empty() {
-            match reading.reader.poll(Duration::from_millis(100)) {
+            // What is there already needs no deadline.
+            let polled = reading.reader.poll(Duration::ZERO).or_else(|| {
+                if std::mem::take(&mut hears) {
+                    heard = Instant::now();
+                }
+                reading.reader.poll(Duration::from_millis(100))
+            });
+            match polled {
                 None => {
                     if out.is_gone() {
                         return Err(Stop::Gone);
@@ -226,13 +234,13 @@ impl KafkaScan {
                     }
                     if rows.is_full() {
                         rows.flush(out)?;
-                        // The wait for whoever takes the rows does not count.
-                        heard = Instant::now();
-                        continue;
                     }
                 }
                 Some(Err(KafkaError::PartitionEOF(partition))) => reading.at_end(partition)?,
                 Some(Err(error)) => {
+                    if std::mem::take(&mut hears) {
+                        heard = Instant::now();
+                    }
                     let failure = Failure::of(&error);
                     match failure.code {
                         Some(Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::UnknownTopicOrPartition) => {
@@ -252,7 +260,8 @@ impl KafkaScan {
                     continue;
                 }
             }
-            heard = Instant::now();
+            // The wait for whoever takes the rows does not count.
+            hears = true;
         }
         rows.flush(out)
     }

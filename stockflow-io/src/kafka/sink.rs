@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use datafusion::common::runtime::SpawnedTask;
 use futures::TryStreamExt;
-use rdkafka::consumer::Consumer;
+use rdkafka::consumer::{Consumer, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer};
@@ -107,6 +107,8 @@ struct Opened {
     limit: usize,
     token_partition: i32,
     held: Mutex<Option<EpochToken>>,
+    /// The group whose positions are a part of transactions, once there is one, in the words of the brokers.
+    member: Mutex<Option<(String, ConsumerGroupMetadata)>>,
 }
 
 impl std::fmt::Debug for Opened {
@@ -162,6 +164,11 @@ impl KafkaSink {
     pub fn with_token_topic(mut self, topic: impl Into<String>) -> Self {
         self.token_topic = topic.into();
         self
+    }
+
+    /// Where it keeps its tokens.
+    pub fn token_topic(&self) -> &str {
+        &self.token_topic
     }
 
     fn opened(&self) -> Result<Arc<Opened>> {
@@ -268,6 +275,7 @@ impl Sink for KafkaSink {
             limit,
             token_partition: token::partition(&sink.to_string(), &token_partitions),
             held: Mutex::new(token),
+            member: Mutex::default(),
         });
         let write = self.transaction(Arc::clone(&opened), token, None).await;
         if let Err(failure) = write {
@@ -439,13 +447,17 @@ impl Transaction<'_> {
     fn consumed(&self, consumed: &Consumed) -> Result<(), Failure> {
         let in_words = |failure: Failure| failure.about(&format!("consumer group `{}`", consumed.group));
         let positions = next_offsets(&consumed.topic, &consumed.next)?;
-        // A member of no generation: the group may not have others.
-        let reader = reader(self.options, Some(&consumed.group))?;
-        let Some(member) = reader.group_metadata() else {
+        let mut known = lock(&self.opened.member);
+        if known.as_ref().is_none_or(|(group, _)| *group != consumed.group) {
+            // A member of no generation: the group may not have others.
+            let reader = reader(self.options, Some(&consumed.group))?;
+            *known = reader.group_metadata().map(|member| (consumed.group.clone(), member));
+        }
+        let Some((_, member)) = known.as_ref() else {
             return Err(in_words(Failure::config("it cannot be named in a transaction")));
         };
         let writer = &self.opened.writer;
-        insist(writer, self.timeout, |time| writer.send_offsets_to_transaction(&positions, &member, time))
+        insist(writer, self.timeout, |time| writer.send_offsets_to_transaction(&positions, member, time))
             .map_err(in_words)
     }
 

@@ -9,6 +9,7 @@ use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use stockflow_core::Result;
 
+use super::access::{self, AccessRule, TopicAccess};
 use super::client::{Admin, admin, blocking, insist, known_partitions, partitions, reader};
 use super::error::{Failure, origin};
 use super::options::KafkaOptions;
@@ -18,7 +19,7 @@ use super::source::check_topic;
 const MAX_MESSAGE_BYTES: usize = 1_048_588;
 
 /// A topic as it should be.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TopicSpec {
     /// Its name.
     pub name: String,
@@ -28,6 +29,10 @@ pub struct TopicSpec {
     pub replication: Option<i32>,
     /// Its own settings, in Kafka's words: `retention.ms`, `cleanup.policy`, …
     pub settings: BTreeMap<String, String>,
+    /// Who may read and write it.
+    pub access: TopicAccess,
+    /// The topic for tokens of a [`KafkaSink`](super::KafkaSink) whose user may not make it.
+    pub token_topic: Option<String>,
 }
 
 /// Where a topic is not what it should be.
@@ -100,6 +105,7 @@ pub(super) async fn create_token_topic(options: &KafkaOptions, topic: &str) -> R
         partitions: Some(1),
         replication: None,
         settings: settings.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+        ..TopicSpec::default()
     };
     create(options, &spec).await
 }
@@ -177,7 +183,37 @@ async fn compare(options: &KafkaOptions, spec: &TopicSpec) -> Result<Option<Vec<
 /// What makes a difference good.
 enum Fix {
     Partitions(usize),
+    Allow(AccessRule),
     ByHand(&'static str),
+}
+
+/// Where access is not as it should be.
+async fn compare_access(options: &KafkaOptions, spec: &TopicSpec) -> Result<Vec<(String, Fix)>> {
+    let found = access::compare(options, &spec.name, &spec.access).await?;
+    let in_words = |difference| match difference {
+        access::Difference::Missing(rule) => (format!("no rule says that {rule}"), Fix::Allow(rule)),
+        access::Difference::Denied(rule) => (
+            format!("{rule}, but a rule denies it"),
+            Fix::ByHand("take the denial away with `kafka-acls --remove --deny-principal`"),
+        ),
+        access::Difference::Unnamed { principal, operation } => (
+            format!("`{principal}` may {operation} it, and is not named"),
+            Fix::ByHand("name it in the file, or take its rule away with `kafka-acls --remove --allow-principal`"),
+        ),
+    };
+    Ok(found.into_iter().map(in_words).collect())
+}
+
+/// Whether the topic for tokens is missing, if one is asked for.
+async fn lacks_token_topic(options: &KafkaOptions, spec: &TopicSpec) -> Result<Option<String>> {
+    let Some(topic) = spec.token_topic.clone() else { return Ok(None) };
+    check_topic("token_topic", &topic)?;
+    let (asked, name) = (options.clone(), topic.clone());
+    let found = blocking(&topic, "describe", move || {
+        let reader = reader(&asked, None)?;
+        partitions(&reader, &asked, &name, |time| reader.fetch_metadata(Some(&name), time))
+    });
+    Ok(if found.await?.is_none() { Some(topic) } else { None })
 }
 
 /// Compares topics with what they should be; changes nothing.
@@ -189,7 +225,7 @@ pub async fn check_topics(options: &KafkaOptions, specs: &[TopicSpec]) -> Result
     walk(options, specs, false).await
 }
 
-/// Makes topics that are missing and adds partitions that are missing. Gives what remains to be done by hand.
+/// Makes topics that are missing, adds partitions and access rules that are missing. Gives what remains to be done by hand.
 ///
 /// # Errors
 ///
@@ -205,15 +241,29 @@ async fn walk(options: &KafkaOptions, specs: &[TopicSpec], apply: bool) -> Resul
         check_topic("topic", &spec.name)?;
         let difference =
             |what: String, action: &str| TopicDifference { topic: spec.name.clone(), what, action: action.to_owned() };
-        let Some(differences) = compare(options, spec).await? else {
-            if apply {
+        let mut differences = match compare(options, spec).await? {
+            Some(differences) => differences,
+            None if apply => {
                 create(options, spec).await?;
                 tracing::info!(topic = spec.name, "created");
-            } else {
-                left.push(difference("it is not there".into(), "`stockflow topics apply` makes it"));
+                Vec::new()
             }
-            continue;
+            None => {
+                left.push(difference("it is not there".into(), "`stockflow topics apply` makes it"));
+                continue;
+            }
         };
+        if let Some(tokens) = lacks_token_topic(options, spec).await? {
+            if apply {
+                create_token_topic(options, &tokens).await?;
+                tracing::info!(topic = tokens, "created");
+            } else {
+                let what = format!("its topic for tokens, `{tokens}`, is not there");
+                left.push(difference(what, "`stockflow topics apply` makes it"));
+            }
+        }
+        differences.extend(compare_access(options, spec).await?);
+        let mut rules = Vec::new();
         for (what, fix) in differences {
             match fix {
                 Fix::Partitions(wanted) if apply => {
@@ -221,8 +271,15 @@ async fn walk(options: &KafkaOptions, specs: &[TopicSpec], apply: bool) -> Resul
                     tracing::info!(topic = spec.name, partitions = wanted, "partitions added");
                 }
                 Fix::Partitions(_) => left.push(difference(what, "`stockflow topics apply` adds them")),
+                Fix::Allow(rule) if apply => rules.push(rule),
+                Fix::Allow(_) => left.push(difference(what, "`stockflow topics apply` adds it")),
                 Fix::ByHand(action) => left.push(difference(what, action)),
             }
+        }
+        if !rules.is_empty() {
+            let added = rules.len();
+            access::allow(options, &spec.name, rules).await?;
+            tracing::info!(topic = spec.name, rules = added, "access rules added");
         }
     }
     Ok(left)

@@ -7,6 +7,8 @@ use std::time::Duration;
 use stockflow_core::{Error, ErrorClass, Origin};
 use tokio_postgres::error::{DbError, SqlState};
 
+use super::stage::STAGE;
+
 /// A text of the server may hold whole rows.
 const LONGEST: usize = 500;
 
@@ -111,6 +113,7 @@ fn next_step(code: &str) -> Option<&'static str> {
         "42P10" | "42704" => "the table needs a unique index on exactly the key's columns",
         "25006" => "this server only reads: connect to the primary",
         "53300" => "the server has no connection left: raise its max_connections, or close others",
+        "55P03" => "another session holds a lock on it: see pg_locks and pg_stat_activity, and end its transaction",
         "57014" => "the statement was cancelled, by hand or because it took longer than `timeout`",
         _ => return None,
     })
@@ -125,7 +128,8 @@ fn shortened(text: &str) -> String {
 
 /// What the server said about a row, as the reason of its refusal.
 pub(super) fn reason(db: &DbError) -> String {
-    let mut text = db.message().to_owned();
+    // Nobody knows our staging table, whose checks are those of the table.
+    let mut text = db.message().replace(&format!("relation \"{STAGE}\""), "the table");
     if let Some(detail) = db.detail().filter(|detail| !detail.starts_with("Failing row contains")) {
         text = format!("{text}: {detail}");
     }

@@ -40,7 +40,8 @@ impl FromStr for SslMode {
 }
 
 fn unreadable(what: &str, path: &Path, reason: impl std::fmt::Display) -> Error {
-    let reason = format!("{what} `{}` cannot be used: {reason}", path.display());
+    let reason =
+        format!("{what} `{}` cannot be used: {reason}; it must be a PEM file that this user may read", path.display());
     Error::refused(Origin::new("postgres"), ErrorClass::Config, reason)
 }
 

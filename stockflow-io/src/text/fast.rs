@@ -178,25 +178,25 @@ fn text(buf: &[u8], at: usize, delimiter: u8) -> Option<usize> {
 }
 
 /// A decimal number of at most fifteen digits.
-struct Digits {
-    mantissa: u64,
+pub(super) struct Digits {
+    pub(super) mantissa: u64,
     /// Digits behind the point.
     scale: usize,
-    has_point: bool,
-    is_negative: bool,
-    end: usize,
+    pub(super) has_point: bool,
+    pub(super) is_negative: bool,
+    pub(super) end: usize,
 }
 
 impl Digits {
     /// Rounded once, so it is the nearest: both operands are exact.
-    fn float(&self) -> f64 {
+    pub(super) fn float(&self) -> f64 {
         let value = self.mantissa as f64 / POWERS[self.scale & (WIDE - 1)];
         if self.is_negative { -value } else { value }
     }
 }
 
 /// Reads `-?[0-9]+(\.[0-9]*)?`; `None` if there is something else, it is longer, or the buffer ends too soon.
-fn digits(buf: &[u8], at: usize) -> Option<Digits> {
+pub(super) fn digits(buf: &[u8], at: usize) -> Option<Digits> {
     let is_negative = *buf.get(at)? == b'-';
     let start = at + usize::from(is_negative);
     let bytes = u128::from_le_bytes(*buf.get(start..)?.first_chunk::<WIDE>()?);
@@ -238,7 +238,7 @@ fn eight(digits: u64) -> u64 {
 }
 
 /// Days since 1970 of `2024-02-29`.
-fn date(buf: &[u8], at: usize) -> Option<i32> {
+pub(super) fn date(buf: &[u8], at: usize) -> Option<i32> {
     let bytes: &[u8; 10] = buf.get(at..)?.first_chunk()?;
     let digit = |n: usize| Some(i32::from(bytes[n])).filter(|_| bytes[n].is_ascii_digit()).map(|byte| byte - 48);
     if bytes[4] != b'-' || bytes[7] != b'-' {

@@ -14,11 +14,12 @@ use serde_json::Value;
 
 use super::cell::{Cell, Kind, parse};
 use super::csv::{payload, symbol};
+use super::object::Objects;
 use super::rows::{Rows, Shape};
 
 /// Reads the lines of a buffer that begins at a line; gives the bytes and lines that were read.
 pub(crate) fn parse_lines(buf: &[u8], first_line: u64, eof: bool, shape: &Shape, rows: &mut Rows<'_>) -> (usize, u64) {
-    let mut reader = ObjectReader::new(shape);
+    let (mut reader, mut objects) = (ObjectReader::new(shape), Objects::new(shape));
     let (mut pos, mut line) = (0, first_line);
     while pos < buf.len() {
         let (end, next) = match memchr(b'\n', &buf[pos..]) {
@@ -27,9 +28,14 @@ pub(crate) fn parse_lines(buf: &[u8], first_line: u64, eof: bool, shape: &Shape,
             None => break,
         };
         let text = &buf[pos..end];
-        if !text.iter().all(u8::is_ascii_whitespace) {
+        if objects.read(text, rows) {
+            rows.added(line);
+        } else if !text.iter().all(u8::is_ascii_whitespace) {
             match reader.read(text) {
-                Ok(cells) => rows.push(line, cells),
+                Ok(cells) => {
+                    rows.push(line, cells);
+                    objects.learn(text);
+                }
                 Err((reason, symbol)) => rows.refuse(line, symbol, reason, payload(text)),
             }
         }

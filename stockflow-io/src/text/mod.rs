@@ -6,6 +6,7 @@ mod cell;
 mod csv;
 mod fast;
 mod json;
+mod object;
 mod rows;
 mod write_csv;
 mod write_json;
@@ -13,6 +14,8 @@ mod write_json;
 pub(crate) use cell::{Cell, Kind, grouped, is_null_word, shorten};
 pub(crate) use csv::{CsvOptions, Layout, PAYLOAD, Step, next_record, parse_records, payload, symbol};
 pub(crate) use json::{ObjectReader, cells_of, parse_lines};
+#[cfg(feature = "kafka")]
+pub(crate) use object::Objects;
 pub(crate) use rows::{Column, Finished, Reject, Rows, Shape};
 #[cfg(feature = "kafka")]
 pub(crate) use write_csv::write_rows as write_csv_rows;

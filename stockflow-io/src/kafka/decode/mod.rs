@@ -13,7 +13,7 @@ use ::arrow::error::ArrowError;
 
 use super::error::Failure;
 use super::registry::SchemaRegistry;
-use crate::text::{Column, Rows, Shape};
+use crate::text::{Column, Objects, Rows, Shape};
 
 /// How the values of messages are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -103,8 +103,14 @@ impl Decoder {
 
     /// Rows under construction.
     pub(super) fn rows(&self, capacity: usize) -> Decoded<'_> {
-        let rows = Rows::new(&self.shape, capacity);
-        Decoded { decoder: self, rows, batches: Vec::new(), avro: avro::Readers::default(), n: 0 }
+        Decoded {
+            decoder: self,
+            rows: Rows::new(&self.shape, capacity),
+            objects: Objects::new(&self.shape),
+            batches: Vec::new(),
+            avro: avro::Readers::default(),
+            n: 0,
+        }
     }
 
     /// A row with a NULL where none may be.
@@ -118,6 +124,7 @@ impl Decoder {
 pub(super) struct Decoded<'d> {
     decoder: &'d Decoder,
     rows: Rows<'d>,
+    objects: Objects<'d>,
     /// Of a format that gives columns at once.
     batches: Vec<Vec<ArrayRef>>,
     avro: avro::Readers,
@@ -144,7 +151,7 @@ impl Decoded<'_> {
     /// If it cannot be known what the message means: the schema registry does not answer.
     pub(super) fn add(&mut self, value: &[u8]) -> Result<Result<usize, Refused>, Failure> {
         let added = match self.decoder.format {
-            KafkaFormat::Json => json::decode(self.decoder, value, &mut self.rows),
+            KafkaFormat::Json => json::decode(self.decoder, value, &mut self.objects, &mut self.rows),
             KafkaFormat::Csv => self.decoder.csv.decode(self.decoder, value, &mut self.rows),
             KafkaFormat::Arrow => arrow::decode(self.decoder, value, &mut self.batches),
             KafkaFormat::Avro => self.avro.decode(self.decoder, value, &mut self.batches)?,

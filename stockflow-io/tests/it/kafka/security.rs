@@ -11,7 +11,10 @@ use stockflow_core::source::{EpochLimit, Source};
 use stockflow_core::testing::{bars, bars_relation, rows_of};
 use stockflow_core::token::{Generation, SinkId};
 use stockflow_core::{Error, ErrorClass};
-use stockflow_io::kafka::{KafkaOptions, KafkaSink, KafkaSource, SaslMechanism};
+use stockflow_io::kafka::{
+    AccessRule, KafkaOptions, KafkaSink, KafkaSource, Operation, Resource, SaslMechanism, TopicAccess, TopicDifference,
+    TopicSpec, apply_topics, check_topics,
+};
 use stockflow_io::secret::Secret;
 
 use super::broker::{broker, variable};
@@ -164,4 +167,45 @@ async fn a_missing_right_is_named() {
         assert!(text.contains("uthorization failed; grant the user") && text.contains(what), "{text}");
         bad_input::told("kafka", case, &error);
     }
+}
+
+#[tokio::test]
+async fn access_rules_are_compared_and_made() {
+    let (Some(broker), Some(secured)) = (broker("kafka access rules"), secured("kafka access rules")) else { return };
+    let topic = broker.topic(1, &[]).await;
+    broker.send(&topic, 0, &[b"{\"symbol\":\"A\"}"]);
+    let admin = secured.options("stockflow");
+    let group = Resource::Group(format!("{topic}-group"));
+    let rule = AccessRule { resource: group, principal: "User:stranger".into(), operation: Operation::Read };
+    let spec = |readers: &[&str], besides: &[AccessRule]| {
+        let readers = Some(readers.iter().map(|it| (*it).to_owned()).collect());
+        let access = TopicAccess { readers, writers: None, besides: besides.to_vec() };
+        [TopicSpec { name: topic.clone(), access, ..TopicSpec::default() }]
+    };
+    let wanted = spec(&["User:stranger", "User:stockflow"], &[rule]);
+    let stranger = source(secured.options("stranger"), &topic);
+    let denied = stranger.plan(&Checkpoint::new(), &EpochLimit::default()).await.unwrap_err();
+    assert_eq!(denied.class(), ErrorClass::Config);
+
+    // `stockflow` has the rule for all topics; the others are missing.
+    let told = |found: Vec<TopicDifference>| found.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let missing = told(check_topics(&admin, &wanted).await.unwrap());
+    assert_eq!(missing.len(), 2, "{missing:?}");
+    assert!(missing[0].contains(&format!("no rule says that `User:stranger` may Read topic `{topic}`")), "{missing:?}");
+    assert!(missing[1].contains(&format!("Read consumer group `{topic}-group`")), "{missing:?}");
+    assert_eq!(apply_topics(&admin, &wanted).await.unwrap(), []);
+    assert_eq!(check_topics(&admin, &wanted).await.unwrap(), [], "the brokers have the rules");
+    assert_eq!(apply_topics(&admin, &wanted).await.unwrap(), [], "a second time");
+
+    let read = read_from(&stranger, &Checkpoint::new(), &EpochLimit::default(), "SELECT * FROM input").await.unwrap();
+    assert_eq!(read.rows, 1);
+
+    let unnamed = told(check_topics(&admin, &spec(&["User:reader"], &[])).await.unwrap());
+    assert_eq!(unnamed.len(), 1, "{unnamed:?}");
+    assert!(unnamed[0].contains("`User:stranger` may Read it, and is not named: name it in the file"), "{unnamed:?}");
+    let error = check_topics(&secured.options("reader"), &wanted).await.unwrap_err();
+    let text = error.chain().join(": ");
+    assert_eq!(error.class(), ErrorClass::Config, "{text}");
+    assert!(text.contains("may not see or change access rules; grant it Describe and Alter on the cluster"), "{text}");
+    bad_input::told("kafka", "missing right, access rules", &error);
 }

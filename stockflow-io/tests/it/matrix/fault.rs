@@ -48,6 +48,8 @@ pub(super) enum Effect {
     Die,
     /// `kill -9` of a server, which is started again a little later. Its folder says which.
     Restart(PathBuf, Server),
+    /// `kill -9` of a server, whose work others take over.
+    Kill(PathBuf, Server),
 }
 
 /// Strikes once. The marker file proves that it has, and where.
@@ -85,6 +87,9 @@ impl Striker {
                 loop {
                     std::thread::park();
                 }
+            }
+            Effect::Kill(folder, server) => {
+                OwnServers::at(folder).call("kill", *server);
             }
             Effect::Restart(folder, server) => {
                 let (servers, server) = (OwnServers::at(folder), *server);

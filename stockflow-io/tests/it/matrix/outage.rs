@@ -1,4 +1,4 @@
-//! The server is killed and started again while the runner goes on.
+//! The server is killed while the runner goes on: it is started again, or two others of three brokers do its work.
 
 use super::cell::{SinkKind, SourceKind};
 use super::child;
@@ -66,14 +66,26 @@ async fn an_elasticsearch_that_is_killed_is_waited_for() {
     outages("elasticsearch-killed", &[Server::Elasticsearch], of_sinks(&[SinkKind::Elastic])).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn two_of_three_brokers_go_on() {
+    let broker = Server::BrokerOfThree;
+    let from_file = [At::Rows(half()), At::Written].map(|at| (SourceKind::File, SinkKind::Kafka, broker, at));
+    let mut cells = vec![(SourceKind::Kafka, SinkKind::Kafka, broker, At::Point("after-intent".into()))];
+    cells.extend(from_file);
+    outages("three-brokers", &[broker], cells).await;
+}
+
 async fn killed(world: &mut World, started: &Started, server: Server, at: At) -> Line {
-    let mut line = Line::new(&world.cell, format!("{} killed {at}", server.name()));
+    let others_go_on = server == Server::BrokerOfThree;
+    let what = if others_go_on { "one of three brokers" } else { server.name() };
+    let mut line = Line::new(&world.cell, format!("{what} killed {at}"));
     world.begin().await;
     world.send();
     let before = started.own.process(server);
-    let effect = Effect::Restart(started.folder().to_path_buf(), server);
+    let folder = started.folder().to_path_buf();
+    let effect = if others_go_on { Effect::Kill(folder, server) } else { Effect::Restart(folder, server) };
     let ended = child::run(&world.cell, &at, effect, None).await;
-    // The child may be done before the server's script is.
+    // It is still down, or the child may be done before the server's script is.
     tokio::task::block_in_place(|| started.own.call("up", server));
     line.fired = ended.struck == Some(at.to_string()) && started.own.process(server) != before;
     if !ended.has_finished() {

@@ -12,6 +12,8 @@ use crate::support::left_out;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Server {
     Kafka,
+    /// The first of three brokers; what they hold stands on all of them.
+    BrokerOfThree,
     Postgres,
     Elasticsearch,
 }
@@ -20,16 +22,26 @@ impl Server {
     /// Its name in `scripts/services`.
     pub(super) fn name(self) -> &'static str {
         match self {
-            Self::Kafka => "kafka",
+            Self::Kafka | Self::BrokerOfThree => "kafka",
             Self::Postgres => "postgres",
             Self::Elasticsearch => "elasticsearch",
+        }
+    }
+
+    /// What `scripts/services` is told besides.
+    fn settings(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::BrokerOfThree => &[("STOCKFLOW_KAFKA_BROKERS", "3"), ("STOCKFLOW_KAFKA_KILL", "1")],
+            // Two of them at once: small ones.
+            Self::Elasticsearch => &[("STOCKFLOW_ELASTICSEARCH_HEAP", "512m")],
+            Self::Kafka | Self::Postgres => &[],
         }
     }
 
     /// The file with the process's number, below the folder of the set.
     fn pid_file(self) -> &'static str {
         match self {
-            Self::Kafka => "kafka/kafka-1.pid",
+            Self::Kafka | Self::BrokerOfThree => "kafka/kafka-1.pid",
             Self::Postgres => "postgres/postgres.pid",
             Self::Elasticsearch => "elasticsearch/elasticsearch.pid",
         }
@@ -89,7 +101,7 @@ impl Servers {
 
     fn has(&self, server: Server) -> bool {
         match server {
-            Server::Kafka => self.kafka.is_some(),
+            Server::Kafka | Server::BrokerOfThree => self.kafka.is_some(),
             Server::Postgres => self.postgres.is_some(),
             Server::Elasticsearch => self.elasticsearch.is_some(),
         }
@@ -128,8 +140,7 @@ impl OwnServers {
         let output = Command::new(script)
             .args([command, server.name()])
             .env("STOCKFLOW_SERVICES_DIR", &self.folder)
-            // Two of them at once: small ones.
-            .env("STOCKFLOW_ELASTICSEARCH_HEAP", "512m")
+            .envs(server.settings().iter().copied())
             .output()
             .unwrap();
         let error = String::from_utf8_lossy(&output.stderr);
@@ -141,7 +152,8 @@ impl OwnServers {
         let env: String = servers.iter().map(|server| self.call("env", *server)).collect();
         Servers::of(|name| {
             let start = format!("export {name}=");
-            env.lines().find_map(|line| line.strip_prefix(&start)).map(str::to_owned)
+            // Written for a shell: a comma has a backslash before it.
+            env.lines().find_map(|line| line.strip_prefix(&start)).map(|value| value.replace('\\', ""))
         })
     }
 
@@ -183,10 +195,12 @@ impl Drop for Started {
     fn drop(&mut self) {
         // Not asserted: a panic here would hide the test's own.
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/services");
-        let _ = Command::new(script)
-            .arg("down")
-            .args(self.servers.iter().map(|server| server.name()))
-            .env("STOCKFLOW_SERVICES_DIR", self.folder.path())
-            .output();
+        for server in &self.servers {
+            let _ = Command::new(script)
+                .args(["down", server.name()])
+                .env("STOCKFLOW_SERVICES_DIR", self.folder.path())
+                .envs(server.settings().iter().copied())
+                .output();
+        }
     }
 }
