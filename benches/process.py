@@ -2,10 +2,11 @@
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -23,6 +24,16 @@ class Execution:
     printed: str
     # The most that lay in its folder for temporary files at one time.
     temporary_mb: float
+    # Resident memory over time, where that was asked for.
+    resident_mb: list[float] = field(default_factory=list)
+
+    @property
+    def growth(self) -> float:
+        """Resident memory of the last fifth of the time against that of the second."""
+        n = len(self.resident_mb) // 5
+        if n == 0:
+            raise Failed(f"{len(self.resident_mb)} samples of memory are too few")
+        return statistics.mean(self.resident_mb[-n:]) / statistics.mean(self.resident_mb[n : 2 * n])
 
 
 def tree_rss_mb(root: int) -> float:
@@ -74,6 +85,7 @@ def execute(command: list[str], cpus: set[int], folder: Path, env: dict[str, str
     report.unlink(missing_ok=True)
     launch = [sys.executable, "-I", "-S", str(Path(__file__).with_name("launch.py")), str(report), ",".join(map(str, sorted(cpus)))]
     peak = most = 0.0
+    resident: list[float] = []
     with open(out, "wb") as stdout, open(err, "wb") as stderr:
         process = subprocess.Popen([*launch, *map(str, command)], cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr)
         done = threading.Event()
@@ -82,7 +94,8 @@ def execute(command: list[str], cpus: set[int], folder: Path, env: dict[str, str
             nonlocal peak, most
             while not done.wait(0.2 if tree else 0.05):
                 if tree:
-                    peak = max(peak, tree_rss_mb(process.pid))
+                    resident.append(tree_rss_mb(process.pid))
+                    peak = max(peak, resident[-1])
                 if temporary:
                     most = max(most, folder_mb(scratch))
 
@@ -94,4 +107,4 @@ def execute(command: list[str], cpus: set[int], folder: Path, env: dict[str, str
     if measured["code"] != 0:
         tail = err.read_text(errors="replace")[-3000:]
         raise Failed(f"exit code {measured['code']}: {' '.join(map(str, command))}\n{tail}")
-    return Execution(measured["seconds"], max(peak, measured["peak_mb"]), out.read_text(errors="replace"), most)
+    return Execution(measured["seconds"], max(peak, measured["peak_mb"]), out.read_text(errors="replace"), most, resident)

@@ -1,13 +1,12 @@
 //! Access rules: who may read and write a topic, and what else its readers and writers need.
 
-mod native;
-
 use std::collections::BTreeMap;
 use std::fmt;
 
 use stockflow_core::Result;
 
 use super::client::{admin, blocking};
+use super::native;
 use super::options::KafkaOptions;
 
 /// What an access rule is about.
@@ -22,7 +21,7 @@ pub enum Resource {
 }
 
 impl Resource {
-    fn name(&self) -> &str {
+    pub(super) fn name(&self) -> &str {
         match self {
             Self::Topic(name) | Self::Group(name) | Self::TransactionalId(name) => name,
         }
@@ -111,14 +110,14 @@ const EVERYBODY: &str = "User:*";
 
 /// A rule that the brokers have for a resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Found {
-    principal: String,
-    host: String,
+pub(super) struct Found {
+    pub(super) principal: String,
+    pub(super) host: String,
     /// `None`: all operations.
-    operation: Option<Operation>,
-    allows: bool,
+    pub(super) operation: Option<Operation>,
+    pub(super) allows: bool,
     /// Whether it names this resource alone.
-    is_own: bool,
+    pub(super) is_own: bool,
 }
 
 impl Found {
@@ -176,11 +175,11 @@ pub(super) async fn compare(options: &KafkaOptions, topic: &str, access: &TopicA
         let mut found = BTreeMap::new();
         for resource in resources {
             if !found.contains_key(&resource) {
-                let rules = native::describe(&admin, &resource, client.timeout())?;
+                let rules = native::describe_rules(&admin, &resource, client.timeout())?;
                 found.insert(resource, rules);
             }
         }
-        if found.values().all(Vec::is_empty) && !native::may_describe(&admin, client.timeout())? {
+        if found.values().all(Vec::is_empty) && !native::may_describe_rules(&admin, client.timeout())? {
             return Err(native::not_allowed());
         }
         Ok(differences(&name, &wanted, &found))
@@ -191,7 +190,7 @@ pub(super) async fn compare(options: &KafkaOptions, topic: &str, access: &TopicA
 /// Adds rules.
 pub(super) async fn allow(options: &KafkaOptions, topic: &str, rules: Vec<AccessRule>) -> Result<()> {
     let client = options.clone();
-    blocking(topic, "allow access to", move || native::create(&admin(&client)?, &rules, client.timeout())).await
+    blocking(topic, "allow access to", move || native::create_rules(&admin(&client)?, &rules, client.timeout())).await
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 //! # Source
 //!
 //! [`KafkaSource`] reads one topic.
-//! A *partition* is one of the topic's, named `topic/number`; its *position* is the offset of the next message.
+//! A *partition* is one of the topic's, named `topic/number`; its *position* is the offset of the next message with the topic's
+//! id, as in `105#sa9PtPKvR6Kf6sxS3LitlA`.
 //! An epoch is planned by the topic's watermarks, as far as transactions are committed, and reads exactly the offsets that were
 //! pinned: replay is exact.
 //! The checkpoint counts, not the group's offsets, which are written for tools that watch the lag.
@@ -23,7 +24,7 @@
 //!
 //! # Limits
 //!
-//! * Topics are told apart by name: one that was deleted and made again is noticed by its watermarks only.
+//! * A topic that was deleted and made again is noticed by its id; of brokers that give no ids, by its watermarks only.
 //! * A transaction is as long as the write of one epoch; it must end within the broker's `transaction.max.timeout.ms`.
 //!
 //! # Trying it
@@ -37,9 +38,11 @@ mod encode;
 mod error;
 mod kind;
 mod letter;
+mod native;
 mod options;
 mod pin;
 mod place;
+mod position;
 mod registry;
 mod scan;
 mod sink;

@@ -21,8 +21,10 @@ use stockflow_core::{Error, ErrorClass, Result};
 use super::client::{Reader, blocking, commit_offsets, insist, known_partitions, next_offsets, reader};
 use super::decode::{Decoder, KafkaFormat, unreadable};
 use super::error::{Failure, origin};
+use super::native::topic_id;
 use super::options::KafkaOptions;
 use super::pin::{Pins, Range, share};
+use super::position::{Position, changed};
 use super::registry::SchemaRegistry;
 use super::scan::{KafkaScan, KafkaScanEnd, KafkaTable, Layout};
 use super::sizes::Sizes;
@@ -261,6 +263,17 @@ impl KafkaSource {
         name.strip_prefix(&self.topic)?.strip_prefix('/')?.parse().ok()
     }
 
+    /// The topic's id, if the brokers give one.
+    async fn id(&self) -> Result<Option<String>> {
+        let (options, topic, watcher, group) =
+            (self.options.clone(), self.topic.clone(), Arc::clone(&self.watcher), self.group.clone());
+        blocking(&self.topic, "ask for the id of", move || {
+            let reader = watcher.reader(&options, group.as_deref())?;
+            topic_id(reader.client(), &topic, options.timeout())
+        })
+        .await
+    }
+
     /// What the topic holds now.
     async fn marks(&self) -> Result<Vec<Range>> {
         let (options, topic, watcher, group) =
@@ -277,7 +290,13 @@ impl KafkaSource {
     }
 
     /// Where a partition goes on, and what of it was lost; `None` if nothing is known of it yet and nothing is to be read.
-    fn resume(&self, marks: &Range, from: &Checkpoint, limit: &EpochLimit) -> Result<(i64, Option<Range>)> {
+    fn resume(
+        &self,
+        marks: &Range,
+        id: Option<&str>,
+        from: &Checkpoint,
+        limit: &EpochLimit,
+    ) -> Result<(i64, Option<Range>)> {
         let name = self.name(marks.partition);
         let known = if limit.everything { None } else { from.get(&name) };
         let Some(known) = known else {
@@ -286,10 +305,16 @@ impl KafkaSource {
             let latest = self.start == KafkaStart::Latest && is_first && !limit.everything;
             return Ok((if latest { marks.end } else { marks.start }, None));
         };
-        let position: i64 = known.parse().map_err(|_| {
+        let Some(Position { offset: position, id: known_id }) = Position::parse(known) else {
             let reason = format!("the checkpoint's position `{known}` is no offset; run with `--rebuild`");
-            Error::refused(origin(&name), ErrorClass::Config, reason)
-        })?;
+            return Err(Error::refused(origin(&name), ErrorClass::Config, reason));
+        };
+        if let Some(change) = changed(known_id, id) {
+            let reason = format!(
+                "the topic was deleted and made again: {change}; run with `--rebuild`, or `checkpoint reset` to read it from its start"
+            );
+            return Err(Error::refused(origin(&name).position(position), ErrorClass::Config, reason));
+        }
         if position > marks.end {
             let reason = format!(
                 "the checkpoint says that everything before offset {position} was read, but the partition ends at {}: the topic was deleted and made again, or has lost messages; run with `--rebuild`, or `checkpoint reset` to read it from its start",
@@ -371,6 +396,7 @@ impl Source for KafkaSource {
     async fn plan(&self, from: &Checkpoint, limit: &EpochLimit) -> Result<Option<EpochPlan>> {
         self.check()?;
         let marks = self.marks().await?;
+        let id = self.id().await?;
         for (name, _) in from.iter() {
             if let Some(number) = self.number(name)
                 && !limit.everything
@@ -390,22 +416,22 @@ impl Source for KafkaSource {
             if limit.skip.contains(&name) || limit.max_partitions.is_some_and(|max| pins.ranges.len() >= max) {
                 continue;
             }
-            let (start, lost) = self.resume(mark, from, limit)?;
-            let target = limit.upto.as_ref().and_then(|target| target.get(&name)).and_then(|it| it.parse().ok());
-            let end = target.map_or(mark.end, |target: i64| target.min(mark.end));
+            let (start, lost) = self.resume(mark, id.as_deref(), from, limit)?;
+            let target = limit.upto.as_ref().and_then(|target| target.get(&name)).and_then(Position::parse);
+            let end = target.map_or(mark.end, |target| target.offset.min(mark.end));
             if start < end || lost.is_some() {
                 pins.ranges.push(Range { partition: mark.partition, start, end: end.max(start) });
                 pins.lost.extend(lost);
             } else if start > 0 && upto.get(&name).is_none() {
                 // Nothing is there to be read, but from here on everything is.
-                upto.set(name, start.to_string());
+                upto.set(name, Position::of(start, id.as_deref()).to_string());
             }
         }
         if let Some(rows) = limit.max_rows.filter(|_| !limit.everything) {
             share(&mut pins.ranges, self.bytes.map_or(rows, |bytes| rows.min(self.sizes.messages(bytes))));
         }
         for range in &pins.ranges {
-            upto.set(self.name(range.partition), range.end.to_string());
+            upto.set(self.name(range.partition), Position::of(range.end, id.as_deref()).to_string());
         }
         let moves = upto != *from || limit.everything && !pins.ranges.is_empty();
         if !moves {
@@ -418,6 +444,16 @@ impl Source for KafkaSource {
 
     async fn scan(&self, plan: &EpochPlan) -> Result<Scan> {
         let pins = Pins::from_json(&plan.pins)?;
+        let planned = plan.upto.iter().find_map(|(name, position)| {
+            self.number(name)?;
+            Position::parse(position)?.id
+        });
+        if planned.is_some()
+            && let Some(change) = changed(planned, self.id().await?.as_deref())
+        {
+            let reason = format!("the topic was deleted and made again after the epoch was planned: {change}");
+            return Err(Error::PinLost { origin: Box::new(origin(&self.topic)), reason });
+        }
         let scan = KafkaScan::new(
             self.options.clone(),
             self.topic.clone(),
@@ -447,8 +483,10 @@ impl Source for KafkaSource {
 
     fn consumed(&self, upto: &Checkpoint) -> Option<Consumed> {
         let group = self.group.clone()?;
-        let next: Vec<(i32, i64)> =
-            upto.iter().filter_map(|(name, position)| Some((self.number(name)?, position.parse().ok()?))).collect();
+        let next: Vec<(i32, i64)> = upto
+            .iter()
+            .filter_map(|(name, position)| Some((self.number(name)?, Position::parse(position)?.offset)))
+            .collect();
         let at = self.options.brokers().to_owned();
         (!next.is_empty()).then(|| Consumed { at, group, topic: self.topic.clone(), next })
     }

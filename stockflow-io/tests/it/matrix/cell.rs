@@ -197,7 +197,10 @@ impl Cell {
     pub(super) fn is_out(&self, checkpoint: &Checkpoint, partition: &str, position: i64) -> bool {
         match self.source {
             SourceKind::File => checkpoint.get(partition).is_some(),
-            SourceKind::Kafka => checkpoint.get(partition).is_some_and(|next| position < next.parse::<i64>().unwrap()),
+            SourceKind::Kafka => checkpoint.get(partition).is_some_and(|next| {
+                let offset = next.split_once('#').map_or(next, |(offset, _)| offset);
+                position < offset.parse::<i64>().unwrap()
+            }),
         }
     }
 

@@ -77,7 +77,7 @@ async fn two_of_three_brokers_go_on() {
 
 async fn killed(world: &mut World, started: &Started, server: Server, at: At) -> Line {
     let others_go_on = server == Server::BrokerOfThree;
-    let what = if others_go_on { "one of three brokers" } else { server.name() };
+    let what = if others_go_on { "1 of 3 brokers" } else { server.name() };
     let mut line = Line::new(&world.cell, format!("{what} killed {at}"));
     world.begin().await;
     world.send();

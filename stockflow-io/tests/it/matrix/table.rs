@@ -54,13 +54,13 @@ impl Line {
 /// Prints the lines, and keeps them where `scripts/test` finds them.
 pub(super) fn print(name: &str, lines: &[Line]) {
     let mut text = format!(
-        "{:<7} {:<16} {:<41} {:<6} {:>5} {:>8} {:>6} {:>6}  letters\n",
+        "{:<7} {:<16} {:<46} {:<6} {:>5} {:>8} {:>6} {:>6}  letters\n",
         "source", "sink", "fault", "fired", "lost", "doubled", "ahead", "wrong"
     );
     for line in lines {
         let word = |holds: bool, yes: &'static str, no: &'static str| if holds { yes } else { no };
         text += &format!(
-            "{:<7} {:<16} {:<41} {:<6} {:>5} {:>8} {:>6} {:>6}  {}\n",
+            "{:<7} {:<16} {:<46} {:<6} {:>5} {:>8} {:>6} {:>6}  {}\n",
             line.source,
             line.sink,
             line.fault,

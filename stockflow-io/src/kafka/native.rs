@@ -1,4 +1,4 @@
-//! The calls that librdkafka has for access rules and its Rust client lacks.
+//! The calls that librdkafka has and its Rust client lacks: access rules, and the id of a topic.
 //!
 //! Whatever librdkafka hands out is kept in an [`Owned`], which frees it, and what it lends is copied while that lives.
 #![allow(unsafe_code)]
@@ -7,12 +7,14 @@ use std::ffi::{CStr, CString, c_char, c_int};
 use std::ptr::{NonNull, null};
 use std::time::Duration;
 
+use rdkafka::ClientContext;
 use rdkafka::bindings as sys;
+use rdkafka::client::Client;
 use rdkafka::error::RDKafkaErrorCode as Code;
 
-use super::{AccessRule, Found, Operation, Resource};
-use crate::kafka::client::Admin;
-use crate::kafka::error::Failure;
+use super::access::{AccessRule, Found, Operation, Resource};
+use super::client::Admin;
+use super::error::Failure;
 
 /// Time for librdkafka's own deadline to be heard of.
 const GRACE: Duration = Duration::from_secs(1);
@@ -122,16 +124,16 @@ fn made(
 }
 
 /// Asks the brokers, and waits for the answer. Blocks.
-fn ask(
-    admin: &Admin,
+fn ask<C: ClientContext>(
+    client: &Client<C>,
     operation: sys::rd_kafka_admin_op_t,
     timeout: Duration,
     call: impl FnOnce(*mut sys::rd_kafka_t, *const sys::rd_kafka_AdminOptions_t, *mut sys::rd_kafka_queue_t),
 ) -> Result<Owned<sys::rd_kafka_event_t>, Failure> {
-    let client = admin.inner().native_ptr();
+    let client = client.native_ptr();
     let millis = |time: Duration| c_int::try_from(time.as_millis()).unwrap_or(c_int::MAX);
     let mut reason: [c_char; REASON] = [0; REASON];
-    // SAFETY: the client lives as long as `admin`; queue and options are ours, and freed by their own functions.
+    // SAFETY: the client lives longer; queue and options are ours, and freed by their own functions.
     let (queue, options) = unsafe {
         let queue = Owned::new(sys::rd_kafka_queue_new(client), sys::rd_kafka_queue_destroy);
         let options = Owned::new(sys::rd_kafka_AdminOptions_new(client, operation), sys::rd_kafka_AdminOptions_destroy);
@@ -161,7 +163,7 @@ fn ask(
 }
 
 /// The rules that are about a resource, by its name, a prefix of it, or all names.
-pub(super) fn describe(admin: &Admin, resource: &Resource, timeout: Duration) -> Result<Vec<Found>, Failure> {
+pub(super) fn describe_rules(admin: &Admin, resource: &Resource, timeout: Duration) -> Result<Vec<Found>, Failure> {
     use sys::rd_kafka_AclOperation_t as Op;
     use sys::rd_kafka_AclPermissionType_t as Permission;
     use sys::rd_kafka_ResourcePatternType_t as Pattern;
@@ -173,11 +175,15 @@ pub(super) fn describe(admin: &Admin, resource: &Resource, timeout: Duration) ->
         Op::RD_KAFKA_ACL_OPERATION_ANY,
         Permission::RD_KAFKA_ACL_PERMISSION_TYPE_ANY,
     )?;
-    let event =
-        ask(admin, sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBEACLS, timeout, |client, options, queue| {
+    let event = ask(
+        admin.inner(),
+        sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBEACLS,
+        timeout,
+        |client, options, queue| {
             // SAFETY: all of them outlive the call, which copies the filter.
             unsafe { sys::rd_kafka_DescribeAcls(client, filter.get(), options, queue) }
-        })?;
+        },
+    )?;
     let mut found = Vec::new();
     // SAFETY: the event is there and lends its rules, of which it tells the number; their texts are copied.
     // What the brokers call by a word that librdkafka does not know, it calls unknown.
@@ -212,9 +218,12 @@ pub(super) fn describe(admin: &Admin, resource: &Resource, timeout: Duration) ->
 }
 
 /// Whether the user may see rules: to one who may not, librdkafka gives none instead of the brokers' refusal.
-pub(super) fn may_describe(admin: &Admin, timeout: Duration) -> Result<bool, Failure> {
-    let event =
-        ask(admin, sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECLUSTER, timeout, |client, options, queue| {
+pub(super) fn may_describe_rules(admin: &Admin, timeout: Duration) -> Result<bool, Failure> {
+    let event = ask(
+        admin.inner(),
+        sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECLUSTER,
+        timeout,
+        |client, options, queue| {
             // SAFETY: all of them outlive the calls; the options are ours to set until they are used.
             unsafe {
                 let refused = sys::rd_kafka_AdminOptions_set_include_authorized_operations(options.cast_mut(), 1);
@@ -223,7 +232,8 @@ pub(super) fn may_describe(admin: &Admin, timeout: Duration) -> Result<bool, Fai
                 }
                 sys::rd_kafka_DescribeCluster(client, options, queue);
             }
-        })?;
+        },
+    )?;
     // SAFETY: the event is there and lends the operations, of which it tells the number.
     unsafe {
         let result = sys::rd_kafka_event_DescribeCluster_result(event.get());
@@ -237,7 +247,7 @@ pub(super) fn may_describe(admin: &Admin, timeout: Duration) -> Result<bool, Fai
 }
 
 /// Adds rules; one that is there already is no error.
-pub(super) fn create(admin: &Admin, rules: &[AccessRule], timeout: Duration) -> Result<(), Failure> {
+pub(super) fn create_rules(admin: &Admin, rules: &[AccessRule], timeout: Duration) -> Result<(), Failure> {
     let bindings = rules.iter().map(|rule| {
         made(
             sys::rd_kafka_AclBinding_new,
@@ -253,11 +263,15 @@ pub(super) fn create(admin: &Admin, rules: &[AccessRule], timeout: Duration) -> 
     });
     let bindings = bindings.collect::<Result<Vec<_>, _>>()?;
     let mut all: Vec<_> = bindings.iter().map(Owned::get).collect();
-    let event =
-        ask(admin, sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_CREATEACLS, timeout, |client, options, queue| {
+    let event = ask(
+        admin.inner(),
+        sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_CREATEACLS,
+        timeout,
+        |client, options, queue| {
             // SAFETY: all of them outlive the call, which copies the rules, of which the number is told.
             unsafe { sys::rd_kafka_CreateAcls(client, all.as_mut_ptr(), all.len(), options, queue) }
-        })?;
+        },
+    )?;
     // SAFETY: the event is there and lends its results, of which it tells the number; an error lives as long.
     unsafe {
         let result = sys::rd_kafka_event_CreateAcls_result(event.get());
@@ -276,4 +290,46 @@ pub(super) fn create(admin: &Admin, rules: &[AccessRule], timeout: Duration) -> 
         }
     }
     Ok(())
+}
+
+/// The id that the brokers gave a topic when it was made; `None` if it is not there, or they give none.
+pub(super) fn topic_id<C: ClientContext>(
+    client: &Client<C>,
+    topic: &str,
+    timeout: Duration,
+) -> Result<Option<String>, Failure> {
+    // What brokers without ids say.
+    const NONE: &str = "AAAAAAAAAAAAAAAAAAAAAA";
+    let name = CString::new(topic).map_err(|_| Failure::config(format!("`{topic:?}` holds a NUL")))?;
+    let mut names = [name.as_ptr()];
+    // SAFETY: the name ends with a NUL and is copied; what is made is ours.
+    let topics = unsafe {
+        let topics = sys::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), names.len());
+        Owned::new(topics, sys::rd_kafka_TopicCollection_destroy)
+    };
+    let topics = topics.ok_or_else(|| nothing("topics"))?;
+    let event =
+        ask(client, sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, timeout, |client, options, queue| {
+            // SAFETY: all of them outlive the call, which copies the names.
+            unsafe { sys::rd_kafka_DescribeTopics(client, topics.get(), options, queue) }
+        })?;
+    // SAFETY: the event is there and lends the descriptions, of which it tells the number; the id's text is copied.
+    unsafe {
+        let result = sys::rd_kafka_event_DescribeTopics_result(event.get());
+        if result.is_null() {
+            return Err(nothing("answer"));
+        }
+        let mut n = 0;
+        let found = sys::rd_kafka_DescribeTopics_result_topics(result, &raw mut n);
+        if n == 0 {
+            return Ok(None);
+        }
+        let error = sys::rd_kafka_TopicDescription_error(*found);
+        if !error.is_null() && Code::from(sys::rd_kafka_error_code(error)) != Code::NoError {
+            return Ok(None);
+        }
+        let id = sys::rd_kafka_TopicDescription_topic_id(*found);
+        let id = if id.is_null() { String::new() } else { text(sys::rd_kafka_Uuid_base64str(id)) };
+        Ok(Some(id).filter(|id| !id.is_empty() && id != NONE))
+    }
 }
