@@ -24,7 +24,7 @@ class Execution:
     printed: str
     # The most that lay in its folder for temporary files at one time.
     temporary_mb: float
-    # Resident memory over time, where that was asked for.
+    # Resident memory over time, where that was asked for; the last sample may be of what had ended already.
     resident_mb: list[float] = field(default_factory=list)
 
     @property
@@ -99,12 +99,15 @@ def execute(command: list[str], cpus: set[int], folder: Path, env: dict[str, str
                 if temporary:
                     most = max(most, folder_mb(scratch))
 
-        if tree or temporary:
-            threading.Thread(target=sample, daemon=True).start()
+        watch = threading.Thread(target=sample, daemon=True) if tree or temporary else None
+        if watch:
+            watch.start()
         process.wait()
         done.set()
+        if watch:
+            watch.join()
     measured = json.loads(report.read_text()) if report.exists() else {"code": process.returncode or 1}
     if measured["code"] != 0:
         tail = err.read_text(errors="replace")[-3000:]
         raise Failed(f"exit code {measured['code']}: {' '.join(map(str, command))}\n{tail}")
-    return Execution(measured["seconds"], max(peak, measured["peak_mb"]), out.read_text(errors="replace"), most, resident)
+    return Execution(measured["seconds"], max(peak, measured["peak_mb"]), out.read_text(errors="replace"), most, resident[:-1])

@@ -677,9 +677,13 @@ impl SinkConfig {
     }
 
     /// The topic that `stockflow topics` looks after.
-    pub(crate) fn topic(&self, sink: &SinkId) -> Option<Topic<'_>> {
+    pub(crate) fn topic(&self, sink: &SinkId, source: &SourceConfig) -> Option<Topic<'_>> {
+        let source = match source {
+            SourceConfig::Kafka(source) => Some(source.as_ref()),
+            _ => None,
+        };
         match self {
-            Self::Kafka(config) => Some(config.topic(sink)),
+            Self::Kafka(config) => Some(config.topic(sink, source)),
             _ => None,
         }
     }

@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 use datafusion::datasource::TableProvider;
 use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
 use datafusion::error::DataFusionError;
-use datafusion::prelude::{CsvReadOptions, JsonReadOptions, ParquetReadOptions, SessionContext};
+use datafusion::prelude::{CsvReadOptions, DataFrame, JsonReadOptions, ParquetReadOptions, SessionContext};
 use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
@@ -70,18 +69,20 @@ pub(crate) async fn open(session: &SessionContext, path: &str) -> Outcome<Arc<dy
             let delimiter = if kind.is_tabbed { b'\t' } else { delimiter(path, kind.compression).await? };
             let options = CsvReadOptions::new().file_extension(&suffix).file_compression_type(kind.compression);
             let options = options.delimiter(delimiter);
-            let frame = session.read_csv(paths.clone(), options.clone()).await?;
-            match with_text_for_nothing(frame.schema().as_arrow()) {
-                Some(schema) => session.read_csv(paths, options.schema(&schema)).await?,
-                None => frame,
+            match session.read_csv(paths.clone(), options.clone()).await? {
+                frame if is_unknown(&frame) => {
+                    session.read_csv(paths, options.schema_infer_max_records(usize::MAX)).await?
+                }
+                frame => frame,
             }
         }
         Format::Ndjson => {
             let options = JsonReadOptions::default().file_extension(&suffix).file_compression_type(kind.compression);
-            let frame = session.read_json(paths.clone(), options.clone()).await?;
-            match with_text_for_nothing(frame.schema().as_arrow()) {
-                Some(schema) => session.read_json(paths, options.schema(&schema)).await?,
-                None => frame,
+            match session.read_json(paths.clone(), options.clone()).await? {
+                frame if is_unknown(&frame) => {
+                    session.read_json(paths, options.schema_infer_max_records(usize::MAX)).await?
+                }
+                frame => frame,
             }
         }
         Format::Parquet => session.read_parquet(paths, ParquetReadOptions::default().file_extension(&suffix)).await?,
@@ -89,17 +90,9 @@ pub(crate) async fn open(session: &SessionContext, path: &str) -> Outcome<Arc<dy
     Ok(frame.into_view())
 }
 
-/// A column without a value among the rows that types are guessed from would be NULL throughout: it is text instead.
-fn with_text_for_nothing(schema: &Schema) -> Option<Schema> {
-    let is_nothing = |field: &Field| field.data_type().is_null();
-    if !schema.fields().iter().any(|field| is_nothing(field)) {
-        return None;
-    }
-    let typed = |field: &FieldRef| match is_nothing(field) {
-        true => Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8)),
-        false => Arc::clone(field),
-    };
-    Some(Schema::new(schema.fields().iter().map(typed).collect::<Vec<_>>()))
+/// Whether a column has no value among the rows that types are guessed from: all rows must be looked at.
+fn is_unknown(frame: &DataFrame) -> bool {
+    frame.schema().fields().iter().any(|field| field.data_type().is_null())
 }
 
 /// The listing keeps only names that end like the one that was given.

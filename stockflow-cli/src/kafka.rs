@@ -335,16 +335,22 @@ impl KafkaSinkConfig {
         self.place.secrets()
     }
 
-    /// Who writes the topic runs this pipeline: it needs the sink's tokens and transactions, too.
-    pub(crate) fn topic(&self, sink: &SinkId) -> Topic<'_> {
+    /// Who writes the topic runs this pipeline: it needs the sink's tokens and transactions, too, and the source's group, whose
+    /// offsets are a part of them.
+    pub(crate) fn topic(&self, sink: &SinkId, source: Option<&KafkaSourceConfig>) -> Topic<'_> {
         let mut topic = self.place.topic();
         if let Some(writers) = &self.place.writers {
             let tokens = self.build().token_topic().to_owned();
-            let needed = [
+            let mut needed = vec![
                 (Resource::Topic(tokens.clone()), Operation::Read),
                 (Resource::Topic(tokens.clone()), Operation::Write),
                 (Resource::TransactionalId(sink.to_string()), Operation::Write),
             ];
+            let here = source.filter(|source| source.place.options.brokers() == self.place.options.brokers());
+            if let Some((group, source)) = here.and_then(|source| Some((source.group.clone()?, source))) {
+                needed.push((Resource::Group(group), Operation::Read));
+                needed.push((Resource::Topic(source.place.topic.clone()), Operation::Read));
+            }
             topic.spec.access.besides = rules(writers, &needed);
             topic.spec.token_topic = Some(tokens);
         }

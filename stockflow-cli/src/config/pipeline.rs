@@ -222,7 +222,7 @@ impl PipelineConfig {
         let id = |name: &str| SinkId::new(self.name.clone(), name);
         let sinks = self.sinks.iter().map(|sink| (id(&sink.name), &sink.sink));
         let all = sinks.chain(self.dead_letters.iter().map(|sink| (id(DEAD_LETTER_SINK), sink)));
-        self.source.topic().into_iter().chain(all.filter_map(|(id, sink)| sink.topic(&id))).collect()
+        self.source.topic().into_iter().chain(all.filter_map(|(id, sink)| sink.topic(&id, &self.source))).collect()
     }
 
     /// Field and place of each secret.

@@ -50,9 +50,12 @@ fn a_column_whose_first_value_comes_late_has_it() {
     }
     place.write("a.csv", &format!("{csv}3000,late\n"));
     place.write("b.ndjson", &format!("{ndjson}{{\"n\":3000,\"note\":\"late\"}}\n"));
-    for file in ["a.csv", "b.ndjson"] {
-        let query = "SELECT n, note FROM t WHERE note <> ''";
-        place.run(["sql", query, "-f", &format!("t={file}"), "--format", "csv"]).ok().prints("n,note\n3000,late\n");
+    place.write("c.csv", &format!("{csv}3000,1.5\n"));
+    place.write("d.ndjson", &format!("{ndjson}{{\"n\":3000,\"note\":1.5}}\n"));
+    for (file, value) in [("a.csv", "late"), ("b.ndjson", "late"), ("c.csv", "1.5"), ("d.ndjson", "1.5")] {
+        let query = "SELECT n, note FROM t WHERE note IS NOT NULL AND note::text <> ''";
+        let said = place.run(["sql", query, "-f", &format!("t={file}"), "--format", "csv"]).ok();
+        said.prints(&format!("n,note\n3000,{value}\n"));
     }
 }
 

@@ -1,6 +1,6 @@
 //! One row a key within an epoch: the highest version wins, and of equal versions the later position.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch};
 use arrow::buffer::NullBuffer;
@@ -90,7 +90,14 @@ impl Keys {
         Self { columns: relation.key.clone(), hashes: Mutex::default() }
     }
 
+    fn hashes(&self) -> MutexGuard<'_, Vec<u64>> {
+        self.hashes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn add(&self, batch: &RecordBatch) -> Result<()> {
+        if self.hashes().len() > Self::MOST {
+            return Ok(());
+        }
         let columns: Vec<ArrayRef> =
             self.columns.iter().filter_map(|name| batch.column_by_name(name)).map(Arc::clone).collect();
         let mut found = vec![0; batch.num_rows()];
@@ -103,16 +110,13 @@ impl Keys {
             let mut named = nulls.iter();
             found.retain(|_| named.next() == Some(true));
         }
-        let mut hashes = self.hashes.lock().unwrap_or_else(PoisonError::into_inner);
-        if hashes.len() <= Self::MOST {
-            hashes.append(&mut found);
-        }
+        self.hashes().append(&mut found);
         Ok(())
     }
 
     /// Whether it is certain that no key stood twice.
-    fn are_unique(&self) -> bool {
-        let mut hashes = self.hashes.lock().unwrap_or_else(PoisonError::into_inner);
+    fn are_unique(self) -> bool {
+        let mut hashes = self.hashes.into_inner().unwrap_or_else(PoisonError::into_inner);
         hashes.sort_unstable();
         hashes.len() <= Self::MOST && hashes.windows(2).all(|pair| pair.first() != pair.last())
     }

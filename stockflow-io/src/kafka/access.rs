@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use rdkafka::error::RDKafkaErrorCode as Code;
 use stockflow_core::Result;
 
 use super::client::{admin, blocking};
-use super::native;
+use super::error::{Failure, origin};
 use super::options::KafkaOptions;
+use super::{native, topics};
 
 /// What an access rule is about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -132,8 +134,8 @@ impl Found {
 pub(super) enum Difference {
     /// A rule that nothing gives.
     Missing(AccessRule),
-    /// A rule that another one takes away.
-    Denied(AccessRule),
+    /// A rule that another one takes away, for a host or for all.
+    Denied(AccessRule, String),
     /// Somebody who is not named.
     Unnamed { principal: String, operation: Operation },
 }
@@ -143,8 +145,8 @@ fn differences(topic: &str, access: &TopicAccess, found: &BTreeMap<Resource, Vec
     let mut differences = Vec::new();
     for rule in access.rules(topic) {
         let about = || found.get(&rule.resource).into_iter().flatten().filter(|it| it.is_about(&rule));
-        if about().any(|it| !it.allows) {
-            differences.push(Difference::Denied(rule));
+        if let Some(denial) = about().find(|it| !it.allows) {
+            differences.push(Difference::Denied(rule, denial.host.clone()));
         } else if !about().any(|it| it.host == "*") {
             differences.push(Difference::Missing(rule));
         }
@@ -168,7 +170,7 @@ pub(super) async fn compare(options: &KafkaOptions, topic: &str, access: &TopicA
         return Ok(Vec::new());
     }
     let (client, name, wanted) = (options.clone(), topic.to_owned(), access.clone());
-    blocking(topic, "describe access to", move || {
+    let found = blocking(topic, "describe access to", move || {
         let admin = admin(&client)?;
         let mut resources = vec![Resource::Topic(name.clone())];
         resources.extend(wanted.besides.iter().map(|rule| rule.resource.clone()));
@@ -182,9 +184,14 @@ pub(super) async fn compare(options: &KafkaOptions, topic: &str, access: &TopicA
         if found.values().all(Vec::is_empty) && !native::may_describe_rules(&admin, client.timeout())? {
             return Err(native::not_allowed());
         }
-        Ok(differences(&name, &wanted, &found))
+        Ok(found)
     })
-    .await
+    .await?;
+    // librdkafka gives no rules instead of the brokers' word that they keep none.
+    if found.values().all(Vec::is_empty) && topics::lacks_authorizer(options, topic).await? {
+        return Err(Failure::told(Code::SecurityDisabled, "").at(origin(topic), "describe access to"));
+    }
+    Ok(differences(topic, access, &found))
 }
 
 /// Adds rules.
@@ -222,7 +229,7 @@ mod tests {
         let one_host = Found { host: "10.0.0.1".into(), ..found("User:a", Some(Read), true, true) };
         assert_eq!(compared(&access, vec![one_host]), [Difference::Missing(rule("User:a", Read))]);
         let denied = vec![found("User:a", None, true, true), found("User:*", Some(Read), false, false)];
-        assert_eq!(compared(&access, denied), [Difference::Denied(rule("User:a", Read))]);
+        assert_eq!(compared(&access, denied), [Difference::Denied(rule("User:a", Read), "*".into())]);
     }
 
     #[test]

@@ -19,6 +19,9 @@ use super::error::Failure;
 /// Time for librdkafka's own deadline to be heard of.
 const GRACE: Duration = Duration::from_secs(1);
 
+/// librdkafka lets a request take no longer.
+const LONGEST: Duration = Duration::from_secs(3600);
+
 /// Room for a reason.
 const REASON: usize = 512;
 
@@ -131,6 +134,7 @@ fn ask<C: ClientContext>(
     call: impl FnOnce(*mut sys::rd_kafka_t, *const sys::rd_kafka_AdminOptions_t, *mut sys::rd_kafka_queue_t),
 ) -> Result<Owned<sys::rd_kafka_event_t>, Failure> {
     let client = client.native_ptr();
+    let timeout = timeout.min(LONGEST);
     let millis = |time: Duration| c_int::try_from(time.as_millis()).unwrap_or(c_int::MAX);
     let mut reason: [c_char; REASON] = [0; REASON];
     // SAFETY: the client lives longer; queue and options are ours, and freed by their own functions.
@@ -186,7 +190,7 @@ pub(super) fn describe_rules(admin: &Admin, resource: &Resource, timeout: Durati
     )?;
     let mut found = Vec::new();
     // SAFETY: the event is there and lends its rules, of which it tells the number; their texts are copied.
-    // What the brokers call by a word that librdkafka does not know, it calls unknown.
+    // An operation that librdkafka does not know it calls unknown.
     unsafe {
         let result = sys::rd_kafka_event_DescribeAcls_result(event.get());
         if result.is_null() {
@@ -196,7 +200,11 @@ pub(super) fn describe_rules(admin: &Admin, resource: &Resource, timeout: Durati
         let rules = sys::rd_kafka_DescribeAcls_result_acls(result, &raw mut n);
         for idx in 0..n {
             let rule = *rules.add(idx);
+            let allows =
+                sys::rd_kafka_AclBinding_permission_type(rule) == Permission::RD_KAFKA_ACL_PERMISSION_TYPE_ALLOW;
             let operation = match sys::rd_kafka_AclBinding_operation(rule) {
+                // Who may not describe a resource can neither read nor write it.
+                Op::RD_KAFKA_ACL_OPERATION_DESCRIBE if !allows => None,
                 Op::RD_KAFKA_ACL_OPERATION_READ => Some(Operation::Read),
                 Op::RD_KAFKA_ACL_OPERATION_WRITE => Some(Operation::Write),
                 Op::RD_KAFKA_ACL_OPERATION_ALL => None,
@@ -208,8 +216,7 @@ pub(super) fn describe_rules(admin: &Admin, resource: &Resource, timeout: Durati
                 principal: text(sys::rd_kafka_AclBinding_principal(rule)),
                 host: text(sys::rd_kafka_AclBinding_host(rule)),
                 operation,
-                allows: sys::rd_kafka_AclBinding_permission_type(rule)
-                    == Permission::RD_KAFKA_ACL_PERMISSION_TYPE_ALLOW,
+                allows,
                 is_own: pattern == Pattern::RD_KAFKA_RESOURCE_PATTERN_LITERAL && name == resource.name(),
             });
         }
@@ -326,10 +333,15 @@ pub(super) fn topic_id<C: ClientContext>(
         }
         let error = sys::rd_kafka_TopicDescription_error(*found);
         if !error.is_null() && Code::from(sys::rd_kafka_error_code(error)) != Code::NoError {
-            return Ok(None);
+            return match Code::from(sys::rd_kafka_error_code(error)) {
+                Code::UnknownTopic | Code::UnknownTopicOrPartition => Ok(None),
+                code => Err(failure(code, &text(sys::rd_kafka_error_string(error)))),
+            };
         }
         let id = sys::rd_kafka_TopicDescription_topic_id(*found);
         let id = if id.is_null() { String::new() } else { text(sys::rd_kafka_Uuid_base64str(id)) };
+        // As Kafka's own tools write it.
+        let id = id.replace('+', "-").replace('/', "_");
         Ok(Some(id).filter(|id| !id.is_empty() && id != NONE))
     }
 }

@@ -75,7 +75,7 @@ impl KafkaStart {
 ///
 /// # Errors
 ///
-/// Class config: no such topic; a position behind the topic's end (it was made again); a position before its beginning
+/// Class config: no such topic; a topic of another id, or one that ends before a position (it was made again); a position before its beginning
 /// (messages were deleted before they were read) unless [`KafkaSource::with_loss_allowed`].
 #[derive(Debug)]
 pub struct KafkaSource {
@@ -290,13 +290,7 @@ impl KafkaSource {
     }
 
     /// Where a partition goes on, and what of it was lost; `None` if nothing is known of it yet and nothing is to be read.
-    fn resume(
-        &self,
-        marks: &Range,
-        id: Option<&str>,
-        from: &Checkpoint,
-        limit: &EpochLimit,
-    ) -> Result<(i64, Option<Range>)> {
+    fn resume(&self, marks: &Range, from: &Checkpoint, limit: &EpochLimit) -> Result<(i64, Option<Range>)> {
         let name = self.name(marks.partition);
         let known = if limit.everything { None } else { from.get(&name) };
         let Some(known) = known else {
@@ -305,16 +299,10 @@ impl KafkaSource {
             let latest = self.start == KafkaStart::Latest && is_first && !limit.everything;
             return Ok((if latest { marks.end } else { marks.start }, None));
         };
-        let Some(Position { offset: position, id: known_id }) = Position::parse(known) else {
+        let Some(Position { offset: position, .. }) = Position::parse(known) else {
             let reason = format!("the checkpoint's position `{known}` is no offset; run with `--rebuild`");
             return Err(Error::refused(origin(&name), ErrorClass::Config, reason));
         };
-        if let Some(change) = changed(known_id, id) {
-            let reason = format!(
-                "the topic was deleted and made again: {change}; run with `--rebuild`, or `checkpoint reset` to read it from its start"
-            );
-            return Err(Error::refused(origin(&name).position(position), ErrorClass::Config, reason));
-        }
         if position > marks.end {
             let reason = format!(
                 "the checkpoint says that everything before offset {position} was read, but the partition ends at {}: the topic was deleted and made again, or has lost messages; run with `--rebuild`, or `checkpoint reset` to read it from its start",
@@ -397,14 +385,20 @@ impl Source for KafkaSource {
         self.check()?;
         let marks = self.marks().await?;
         let id = self.id().await?;
-        for (name, _) in from.iter() {
+        for (name, position) in from.iter().filter(|_| !limit.everything) {
             if let Some(number) = self.number(name)
-                && !limit.everything
                 && !marks.iter().any(|it| it.partition == number)
             {
                 let reason = format!(
                     "the checkpoint knows this partition, but the topic has only {}: it was deleted and made again; run with `--rebuild`",
                     marks.len()
+                );
+                return Err(Error::refused(origin(name), ErrorClass::Config, reason));
+            }
+            let known = self.number(name).and_then(|_| Position::parse(position));
+            if let Some(change) = changed(known.and_then(|known| known.id), id.as_deref()) {
+                let reason = format!(
+                    "the topic was deleted and made again: {change}; run with `--rebuild`, or `checkpoint reset` to read it from its start"
                 );
                 return Err(Error::refused(origin(name), ErrorClass::Config, reason));
             }
@@ -416,7 +410,7 @@ impl Source for KafkaSource {
             if limit.skip.contains(&name) || limit.max_partitions.is_some_and(|max| pins.ranges.len() >= max) {
                 continue;
             }
-            let (start, lost) = self.resume(mark, id.as_deref(), from, limit)?;
+            let (start, lost) = self.resume(mark, from, limit)?;
             let target = limit.upto.as_ref().and_then(|target| target.get(&name)).and_then(Position::parse);
             let end = target.map_or(mark.end, |target| target.offset.min(mark.end));
             if start < end || lost.is_some() {

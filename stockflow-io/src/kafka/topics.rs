@@ -122,6 +122,22 @@ async fn settings(options: &KafkaOptions, topic: &str) -> Result<BTreeMap<String
     }
 }
 
+/// Whether the brokers keep no access rules; `false` where they do not say so.
+pub(super) async fn lacks_authorizer(options: &KafkaOptions, topic: &str) -> Result<bool> {
+    let (asked_options, name) = (options.clone(), topic.to_owned());
+    let broker = blocking(topic, "describe access to", move || {
+        let reader = reader(&asked_options, None)?;
+        let metadata = insist(&reader, asked_options.timeout(), |time| reader.fetch_metadata(Some(&name), time))?;
+        Ok(metadata.brokers().first().map(|broker| broker.id()))
+    });
+    let Some(broker) = broker.await? else { return Ok(false) };
+    let resource = [ResourceSpecifier::Broker(broker)];
+    let answer = client(options, topic)?.describe_configs(&resource, &patience(options)).await;
+    let entries = answer.into_iter().flatten().flatten().flat_map(|found| found.entries);
+    let mut authorizer = entries.filter(|entry| entry.name == "authorizer.class.name");
+    Ok(authorizer.next().is_some_and(|entry| entry.value.is_none_or(|class| class.is_empty()) && !entry.is_sensitive))
+}
+
 /// How large a message of a topic may be; where that may not be asked, what brokers take by default.
 pub(super) async fn max_message_bytes(options: &KafkaOptions, topic: &str) -> usize {
     match settings(options, topic).await {
@@ -192,8 +208,11 @@ async fn compare_access(options: &KafkaOptions, spec: &TopicSpec) -> Result<Vec<
     let found = access::compare(options, &spec.name, &spec.access).await?;
     let in_words = |difference| match difference {
         access::Difference::Missing(rule) => (format!("no rule says that {rule}"), Fix::Allow(rule)),
-        access::Difference::Denied(rule) => (
-            format!("{rule}, but a rule denies it"),
+        access::Difference::Denied(rule, host) => (
+            match host.as_str() {
+                "*" => format!("{rule}, but a rule denies it"),
+                host => format!("{rule}, but a rule denies it from `{host}`"),
+            },
             Fix::ByHand("take the denial away with `kafka-acls --remove --deny-principal`"),
         ),
         access::Difference::Unnamed { principal, operation } => (

@@ -46,30 +46,40 @@ impl<'s> Objects<'s> {
         is_ordinary
     }
 
-    /// Learns the order of fields from an object that was read by others.
+    /// Learns the order of fields from an object that was read by others; one that is odd teaches nothing.
     pub(crate) fn learn(&mut self, text: &[u8]) {
-        if self.lessons == LESSONS {
+        if self.lessons == LESSONS || !self.shape.has_plain_names() {
             return;
         }
         self.lessons += 1;
-        self.fields.clear();
-        self.absent = (0..self.shape.columns.len()).collect();
-        for (name, _) in cells_of(text) {
-            let column = self.shape.find(&name);
-            let kind = column.and_then(|idx| Kind::of(&self.shape.columns.get(idx)?.data_type));
-            let target = column.zip(kind);
-            // A column that text cannot be read into, or a field that is there twice.
-            let is_odd = match column {
-                Some(idx) => kind.is_none() || !self.absent.contains(&idx),
-                None => self.shape.unknown.is_some(),
-            };
-            if is_odd {
-                self.fields.clear();
-                return;
-            }
-            self.absent.retain(|idx| Some(*idx) != column);
-            self.fields.push(Field { literal: format!("\"{name}\":").into_bytes(), target });
+        if let Some((fields, absent)) = self.order_of(text) {
+            (self.fields, self.absent) = (fields, absent);
         }
+    }
+
+    /// The fields of an object in their order, and the columns that it does not have.
+    fn order_of(&self, text: &[u8]) -> Option<(Vec<Field>, Vec<usize>)> {
+        let mut absent: Vec<usize> = (0..self.shape.columns.len()).collect();
+        let mut fields = Vec::new();
+        for (name, _) in cells_of(text) {
+            // Such a name is written by escapes.
+            if name.bytes().any(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1f)) {
+                return None;
+            }
+            let target = match self.shape.find(&name) {
+                Some(idx) => {
+                    let kind = Kind::of(&self.shape.columns.get(idx)?.data_type)?;
+                    // A field that is there twice refuses its row.
+                    let place = absent.iter().position(|column| *column == idx)?;
+                    absent.remove(place);
+                    Some((idx, kind))
+                }
+                None if self.shape.unknown.is_some() => return None,
+                None => None,
+            };
+            fields.push(Field { literal: format!("\"{name}\":").into_bytes(), target });
+        }
+        Some((fields, absent))
     }
 
     fn object(&self, text: &[u8], columns: &mut [Values]) -> Option<()> {
@@ -240,7 +250,7 @@ mod tests {
     use super::super::{Column, ObjectReader};
     use super::*;
 
-    const NAMES: [&str; 7] = ["symbol", "ts", "day", "close", "n", "up", "other"];
+    const NAMES: [&str; 9] = ["symbol", "ts", "day", "close", "n", "up", "other", "a\\\"b", "a\"b"];
 
     fn shape(ignores_unknown: bool) -> Shape {
         let instant = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
@@ -358,8 +368,8 @@ mod tests {
 
     fn any_object() -> impl Strategy<Value = String> {
         let fields = proptest::collection::vec((0..NAMES.len(), any_value()), 0..7);
-        let usual =
-            proptest::collection::vec(any_value(), 7).prop_map(|values| values.into_iter().enumerate().collect());
+        let usual = proptest::collection::vec(any_value(), NAMES.len())
+            .prop_map(|values| values.into_iter().enumerate().collect());
         let separators = proptest::sample::select(&[(",", ":"), (", ", ": "), (" ,", " :"), (",  ", ":")][..]);
         let ends = proptest::sample::select(&["}", "}", "}", "} ", "", "},", "]"][..]);
         (prop_oneof![fields, usual], separators, ends).prop_map(|(fields, (comma, colon), end)| {

@@ -54,6 +54,11 @@ impl Shape {
         self.by_name.get(&name.to_lowercase()).copied()
     }
 
+    /// Whether no two columns have the same name but for case.
+    pub(crate) fn has_plain_names(&self) -> bool {
+        self.by_name.len() == self.columns.len()
+    }
+
     pub(crate) fn symbol(&self) -> Option<usize> {
         self.symbol
     }
