@@ -147,7 +147,10 @@ mod tests {
 
     use super::*;
 
-    fn are_unique(batches: &[(&[Option<&str>], &[Option<i64>])]) -> bool {
+    /// Symbols and numbers.
+    type Batch<'b> = (&'b [Option<&'b str>], &'b [Option<i64>]);
+
+    fn are_unique(batches: &[Batch<'_>]) -> bool {
         let keys = Keys { columns: vec!["symbol".into(), "n".into()], hashes: Mutex::default() };
         for (symbols, numbers) in batches {
             let symbols = Arc::new(StringArray::from(symbols.to_vec())) as ArrayRef;
@@ -161,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_key_that_stands_twice_is_noticed_in_any_batch() {
-        let first: (&[_], &[_]) = (&[Some("A"), Some("A"), Some("B")], &[Some(1), Some(2), Some(1)]);
+        let first: Batch<'_> = (&[Some("A"), Some("A"), Some("B")], &[Some(1), Some(2), Some(1)]);
         assert!(are_unique(&[]));
         assert!(are_unique(&[first]));
         assert!(!are_unique(&[(&[Some("A"), Some("A")], &[Some(1), Some(1)])]));

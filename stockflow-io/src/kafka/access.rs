@@ -1,6 +1,6 @@
 //! Access rules: who may read and write a topic, and what else its readers and writers need.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use rdkafka::error::RDKafkaErrorCode as Code;
@@ -172,15 +172,13 @@ pub(super) async fn compare(options: &KafkaOptions, topic: &str, access: &TopicA
     let (client, name, wanted) = (options.clone(), topic.to_owned(), access.clone());
     let found = blocking(topic, "describe access to", move || {
         let admin = admin(&client)?;
-        let mut resources = vec![Resource::Topic(name.clone())];
+        let mut resources = BTreeSet::from([Resource::Topic(name)]);
         resources.extend(wanted.besides.iter().map(|rule| rule.resource.clone()));
-        let mut found = BTreeMap::new();
-        for resource in resources {
-            if !found.contains_key(&resource) {
-                let rules = native::describe_rules(&admin, &resource, client.timeout())?;
-                found.insert(resource, rules);
-            }
-        }
+        let rules = |resource| {
+            let rules = native::describe_rules(&admin, &resource, client.timeout())?;
+            Ok((resource, rules))
+        };
+        let found = resources.into_iter().map(rules).collect::<Result<BTreeMap<_, _>, Failure>>()?;
         if found.values().all(Vec::is_empty) && !native::may_describe_rules(&admin, client.timeout())? {
             return Err(native::not_allowed());
         }
