@@ -366,6 +366,6 @@ def kafka_backlog(args: argparse.Namespace, work: Path, samples: list[dict]) -> 
     return [
         Row(f"{title}: peak memory", "", f"{peak:.0f} MB, the most", f"{BACKLOG_PEAK_MB} MB", peak / BACKLOG_PEAK_MB, 1.0),
         Row(f"{title}: resident memory", "", "in the last fifth of the time", "in the second fifth", grown, BACKLOG),
-        Row(f"{title}: peak memory against a tenth", "", f"{large.peak:.0f} MB", f"{few:,} messages {small.peak:.0f} MB", large.peak / small.peak),
+        Row(f"{title}: peak memory against a tenth", "", f"{large.peak:.0f} MB", f"{few:,} messages {small.peak:.0f} MB", large.peak / small.peak, BACKLOG),
         Row(f"{title}: time", "", str(large), f"{few:,} messages {small}, ten times", large.median / small.median / (many / few)),
     ]

@@ -34,7 +34,7 @@ CONNECTORS = {
 }
 # From this share of its writing threads' time on, a search server is at its limit.
 SERVER_BUSY = 0.9
-# Peak memory of the backlog, in MB; and what is resident near its end against what was near its start.
+# Peak memory of the backlog, in MB; that against a tenth of it, and what is resident near its end against near its start.
 BACKLOG_PEAK_MB = 400
 BACKLOG = 1.1
 
